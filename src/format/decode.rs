@@ -126,6 +126,11 @@ impl Unpacked {
         Self { negative, ..self }
     }
 
+    /// The same, a little larger in magnitude.
+    pub(super) const fn with_sticky(self) -> Self {
+        Self { sticky: true, ..self }
+    }
+
     /// Whether this is NaN.
     #[must_use]
     #[inline(always)]

@@ -73,19 +73,21 @@ impl Unpacked {
             Class::Finite => {}
         }
         // 3. Align: keep the bits down to the target's last place, and the rest as a fraction of
-        //    2^64 of that place. Below emin the last place stands still: subnormals.
-        let exponent = if self.exponent > spec.emin() { self.exponent } else { spec.emin() };
-        let shift =
-            (64 - spec.precision() as i32) as i64 + (exponent as i64 - self.exponent as i64);
+        //    2^64 of that place. Below emin the last place stands still: subnormals. (ml_dtypes
+        //    rounds to the nearest E8M0 as if its code 0 were a zero, and this mode has its bits:
+        //    what lies between 2^-127 and 1.5 * 2^-127 goes to 2^-126.)
+        let like_zero = spec.has_zero || matches!(policy.rounding, Rounding::NearestEven);
+        let emin = like_zero as i32 - spec.bias;
+        let exponent = if self.exponent > emin { self.exponent } else { emin };
+        let shift = (64 - spec.precision() as i64) + (exponent as i64 - self.exponent as i64);
         let (kept, fraction, lost) = split(self.significand, shift);
         let sticky = lost | self.sticky;
         // 4. Round.
         let kept = kept + away(policy.rounding, negative, kept, fraction, sticky, word) as u64;
-        // 5. Pack. The hidden bit counts into the exponent field, hence the −1; without a zero
-        //    the smallest code stands for everything below it.
-        let field = (exponent - spec.emin()) as u64;
-        let magnitude = (field << spec.man_bits) + kept;
-        let magnitude = if spec.has_zero { magnitude } else { magnitude.saturating_sub(1) };
+        // 5. Pack. The hidden bit counts into the exponent field, which starts at 0 for emin;
+        //    without a zero the smallest code stands for everything below it.
+        let magnitude = (((exponent - emin) as u64) << spec.man_bits) + kept;
+        let magnitude = if like_zero { magnitude } else { magnitude.saturating_sub(1) };
         // 6. Overflow: the code passed the last finite one.
         if magnitude > spec.max_code() {
             let inward = match policy.rounding {

@@ -75,6 +75,11 @@ impl Rounding {
         )
     }
 
+    /// Whether the mode is toward zero, up or down.
+    pub(crate) const fn is_directed(self) -> bool {
+        matches!(self, Self::TowardZero | Self::Up | Self::Down)
+    }
+
     /// # Errors
     /// [`Error::Range`] unless the mode is deterministic or uses 8 to 32 bits.
     pub(crate) const fn check(self) -> Result<(), Error> {

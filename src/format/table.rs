@@ -9,9 +9,15 @@ use core::fmt;
 use core::str::FromStr;
 
 /// Calls a macro with the table. Everything that lists formats goes through here.
+///
+/// `for_each_format!(then)` is `then! { numbers {..} scales {..} wide {..} }`, and
+/// `for_each_format!(then, more)` is `then! { more, numbers {..} .. }`.
+#[doc(hidden)]
+#[macro_export]
 macro_rules! for_each_format {
-    ($then:path) => {
+    ($then:path $(, $more:path)?) => {
         $then! {
+            $($more,)?
             numbers {
                 /// E4M3 of OCP OFP8 ("FN"): no infinity, one NaN, max 448. Activations and weights.
                 F8E4M3 F8E4M3 "e4m3" ["float8_e4m3fn", "e4m3fn", "f8e4m3", "f8_e4m3"]

@@ -89,6 +89,14 @@ pub trait Format: Copy + Send + Sync + Into<Unpacked> + 'static + Sealed {
         Self::convert_stochastic(x, policy, 0)
     }
 
+    /// A decimal text rounded once as `policy` says; see [`FormatSpec::parse_code`].
+    ///
+    /// # Errors
+    /// Those of [`FormatSpec::parse_code`].
+    fn parse(text: &str, policy: Policy) -> Result<Self, Error> {
+        super::parse::parse(text, policy)
+    }
+
     /// `x` rounded once as `policy` says, with the top bits of `word` as the random bits.
     ///
     /// # Errors

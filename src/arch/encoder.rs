@@ -1,0 +1,176 @@
+//! A conversion to codes as plain numbers: what the kernels read instead of a format and a policy.
+
+use crate::format::{FormatSpec, Overflow, Policy, Rounding, beyond, nan};
+
+/// Everything a kernel needs to encode f32 values into one format under one policy.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Encoder {
+    pub method: Method,
+    /// Multiplies every value first; positive and finite, 1 where there is no scale.
+    pub scale: f32,
+    /// Stored mantissa bits.
+    pub man_bits: u32,
+    /// Exponent of the smallest normal number.
+    pub emin: i32,
+    /// Bits that are not the sign.
+    pub magnitude_mask: u32,
+    /// From bit 31 to the sign bit of a code.
+    pub sign_shift: u32,
+    pub has_neg_zero: bool,
+    /// The largest finite number, as f32 bits.
+    pub max: u32,
+    pub nearest: Nearest,
+    pub general: General,
+}
+
+/// Which loop computes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Method {
+    /// Nearest even by one f32 addition.
+    Nearest,
+    /// Nearest even for a format with f32's exponents (bf16), by one integer addition.
+    Truncating,
+    /// Any deterministic rounding, and stochastic rounding toward the floor of t.
+    General,
+    /// One value at a time by `Unpacked::round`.
+    Reference,
+}
+
+/// Constants of [`Method::Nearest`] and [`Method::Truncating`]; see `generic/encode.rs`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Nearest {
+    /// Magnitudes are clamped to this: max, or the value that the overflow code would stand for.
+    pub limit: f32,
+    /// Bits of the value that the NaN code would stand for; a NaN's own bits are above.
+    pub nan: u32,
+    /// Bits of 2^emin.
+    pub floor: u32,
+    /// Added to the exponent of a magnitude to make the magic constant, as bits.
+    pub lift: u32,
+    /// What the magic constant contributes to a code at emin.
+    pub origin: u32,
+}
+
+/// Constants of [`Method::General`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct General {
+    /// A positive value goes away from zero iff frac · 2^32 > `above[0]`, a negative `above[1]`.
+    pub above: [u32; 2],
+    /// 1 if an odd code lowers the threshold by one: ties to even.
+    pub odd: u32,
+    /// The random bits used; 0 where the rounding is deterministic.
+    pub random_mask: u32,
+    pub max_code: u32,
+    /// Code of a finite value beyond max, by sign.
+    pub over: [u32; 2],
+    pub inf_code: u32,
+    /// Code of a NaN, by sign.
+    pub nan_code: [u32; 2],
+}
+
+impl Encoder {
+    pub fn new(spec: &FormatSpec, policy: Policy, scale: f32) -> Self {
+        let man_bits = spec.man_bits();
+        let max_code = spec.max_code() as u32;
+        let over = |negative| {
+            let inward = match policy.rounding {
+                Rounding::TowardZero => true,
+                Rounding::Up => negative,
+                Rounding::Down => !negative,
+                Rounding::NearestEven
+                | Rounding::NearestAway
+                | Rounding::Stochastic { .. }
+                | Rounding::StochasticEven { .. }
+                | Rounding::StochasticOdd { .. }
+                | Rounding::StochasticFast { .. } => false,
+            };
+            if inward { max_code } else { beyond(spec, policy.overflow) as u32 }
+        };
+        let (never, any) = (u32::MAX, 0);
+        let (above, odd, random_mask) = match policy.rounding {
+            Rounding::NearestEven => ([1 << 31; 2], 1, 0),
+            Rounding::NearestAway => ([(1 << 31) - 1; 2], 0, 0),
+            Rounding::TowardZero => ([never; 2], 0, 0),
+            Rounding::Up => ([any, never], 0, 0),
+            Rounding::Down => ([never, any], 0, 0),
+            Rounding::Stochastic { bits }
+            | Rounding::StochasticEven { bits }
+            | Rounding::StochasticOdd { bits }
+            | Rounding::StochasticFast { bits } => ([0; 2], 0, u32::MAX << (32 - u32::from(bits))),
+        };
+        let magnitude_mask = spec.magnitude_mask() as u32;
+        let nan_magnitude = nan(spec, policy.nan, false) as u32;
+        // The numbers that codes past max would stand for if the exponent went on.
+        let virtual_bits = |code: u32| {
+            let field = (code >> man_bits) as i32 - spec.bias() + 127;
+            let mantissa = code & ((1 << man_bits) - 1);
+            ((field as u32) << 23) + (mantissa << (23 - man_bits))
+        };
+        let limit = match policy.overflow {
+            Overflow::Saturate => max_code,
+            Overflow::NonFinite => beyond(spec, policy.overflow) as u32,
+        };
+        let man_lift = 23 - man_bits as i32;
+        let method = method(spec, policy, scale);
+        let (nearest, max) = if method == Method::Reference {
+            (Nearest { limit: 0.0, nan: 0, floor: 0, lift: 0, origin: 0 }, 0)
+        } else {
+            let floor = ((spec.emin() + 127) as u32) << 23;
+            let lift = (man_lift as u32) << 23;
+            // Without NaN in the format the caller writes those codes afterwards.
+            let nan = virtual_bits(if spec.has_nan() { nan_magnitude } else { max_code });
+            let origin = floor.wrapping_add(lift) >> man_lift;
+            let limit = f32::from_bits(virtual_bits(limit));
+            (Nearest { limit, nan, floor, lift, origin }, virtual_bits(max_code))
+        };
+        Self {
+            method,
+            scale,
+            man_bits,
+            emin: spec.emin(),
+            magnitude_mask,
+            sign_shift: 32 - spec.bits(),
+            has_neg_zero: spec.has_neg_zero(),
+            max,
+            nearest,
+            general: General {
+                above,
+                odd,
+                random_mask,
+                max_code,
+                over: [over(false), over(true)],
+                inf_code: beyond(spec, policy.overflow) as u32,
+                nan_code: [nan_magnitude, nan(spec, policy.nan, true) as u32],
+            },
+        }
+    }
+}
+
+/// The fastest loop that gives the reference's bits for this format, policy and scale.
+fn method(spec: &FormatSpec, policy: Policy, scale: f32) -> Method {
+    // Kernels see a value as f32 exponent and 24 bits, and shift right by at least one.
+    let fits = spec.signed() && spec.has_zero() && spec.man_bits() <= 22 && spec.emin() >= -126;
+    if !fits || !(scale > 0.0 && scale < f32::INFINITY) {
+        return Method::Reference;
+    }
+    match policy.rounding {
+        Rounding::NearestEven => {
+            // The magic constant of the largest magnitude must be an f32 too.
+            let lift = 23 - spec.man_bits() as i32;
+            if spec.emax() + 1 + lift <= 127 {
+                Method::Nearest
+            } else if spec.emin() == -126 && spec.emax() == 127 && spec.has_inf() {
+                Method::Truncating
+            } else {
+                Method::General
+            }
+        }
+        Rounding::NearestAway | Rounding::TowardZero | Rounding::Up | Rounding::Down => {
+            Method::General
+        }
+        Rounding::Stochastic { .. } => Method::General,
+        Rounding::StochasticEven { .. }
+        | Rounding::StochasticOdd { .. }
+        | Rounding::StochasticFast { .. } => Method::Reference,
+    }
+}

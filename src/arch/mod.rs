@@ -1,0 +1,292 @@
+//! The kernels behind the slices, and the only unsafe code of the crate.
+//!
+//! A kernel is written once, in safe Rust (`generic/`), and compiled again for each instruction
+//! set by a row of `isas!`; only what the compiler cannot find by itself (byte-permute look-ups,
+//! non-temporal stores) is written with intrinsics in that instruction set's file. All of them
+//! give the bits of [`Unpacked::encode`](crate::Unpacked::encode).
+//!
+//! To add an instruction set: one file with `compile_kernels!`, and one row of `isas!`, best
+//! first. Tests, benches and the override iterate [`Isa::available`].
+//!
+//! This module takes slices of equal length and knows no errors; the slice module checks.
+
+#![allow(unsafe_code)]
+
+pub(crate) mod cast;
+pub(crate) mod decoder;
+pub(crate) mod encoder;
+mod generic;
+mod scalar;
+
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+
+use crate::error::{Error, Name};
+use crate::format::RandomStream;
+use core::fmt;
+use decoder::Decoder;
+use encoder::Encoder;
+
+/// Where stochastic rounding takes its words from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Words<'a> {
+    None,
+    /// The stream, and the index of the first element.
+    Stream(RandomStream, u64),
+    /// One word for each element.
+    Given(&'a [u32]),
+}
+
+/// What an encoding kernel notices at no cost; if nothing happened, no count is needed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Screen {
+    /// The largest |x| as f32 bits, NaN above Inf.
+    pub peak: u32,
+    /// Codes of magnitude zero.
+    pub zeros: u64,
+}
+
+/// Exact statistics of up to 2^32 − 1 values.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    /// The largest |x| that is not NaN, as f32 bits.
+    pub peak: u32,
+    pub saturated: u32,
+    pub flushed: u32,
+    pub nan: u32,
+}
+
+macro_rules! kernel_table {
+    ($($(#[$doc:meta])* $name:ident($($arg:ident: $type:ty),*) $(-> $ret:ty)?;)*) => {
+        /// The kernels of one instruction set.
+        ///
+        /// Its functions are unsafe to call on a processor without that instruction set, so the
+        /// fields are private and a table is reached through [`Isa`] alone.
+        pub(crate) struct Kernels {
+            $($name: unsafe fn($($type),*) $(-> $ret)?,)*
+        }
+
+        impl Kernels {
+            $(
+                $(#[$doc])*
+                #[inline]
+                pub fn $name(&self, $($arg: $type),*) $(-> $ret)? {
+                    // SAFETY: a table is reached only through an `Isa`, and an `Isa` is made only
+                    // by `Isa::available`, which has checked this processor for its features.
+                    unsafe { (self.$name)($($arg),*) }
+                }
+            )*
+        }
+    };
+}
+
+kernel_table! {
+    /// f32 → 8-bit codes. `dst` is as long as `src`; the method is not `Reference`.
+    encode_u8(e: &Encoder, words: Words<'_>, src: &[f32], dst: &mut [u8], screen: bool) -> Screen;
+    /// f32 → 16-bit codes.
+    encode_u16(e: &Encoder, words: Words<'_>, src: &[f32], dst: &mut [u16], screen: bool) -> Screen;
+    /// Statistics of values and their codes.
+    count_u8(e: &Encoder, src: &[f32], codes: &[u8]) -> Counts;
+    /// Statistics of values and their codes.
+    count_u16(e: &Encoder, src: &[f32], codes: &[u16]) -> Counts;
+    /// 8-bit codes → f32, times a scale.
+    decode_f32(d: &Decoder, scale: f32, src: &[u8], dst: &mut [f32]);
+    /// 8-bit codes → bf16.
+    decode_bf16(d: &Decoder, src: &[u8], dst: &mut [u16]);
+    /// f64 → f32, rounded to odd.
+    f64_to_odd(src: &[f64], dst: &mut [f32]);
+    /// f64 → f32, nearest even.
+    f64_to_nearest(src: &[f64], dst: &mut [f32]);
+    /// f32 → f64.
+    f32_to_f64(src: &[f32], dst: &mut [f64]);
+    /// bf16 → f32.
+    bf16_to_f32(src: &[u16], dst: &mut [f32]);
+    /// f16 → f32.
+    f16_to_f32(src: &[u16], dst: &mut [f32]);
+    /// Copies bytes past the cache, where the instruction set can. `dst` is as long as `src`.
+    stream(src: &[u8], dst: &mut [u8]);
+}
+
+/// Compiles the generic kernels with a feature attribute into the table `KERNELS`. Decoding and
+/// streaming are given by the instruction set's file, because there intrinsics may pay.
+macro_rules! compile_kernels {
+    (
+        $(#[$feature:meta])*
+        decode_f32: $decode_f32:path, decode_bf16: $decode_bf16:path, stream: $stream:path
+    ) => {
+        $crate::arch::compile_kernels! { @functions [$(#[$feature])*]
+            encode_u8 encode::encode(e: &Encoder, w: Words<'_>, s: &[f32], d: &mut [u8], screen: bool) -> Screen;
+            encode_u16 encode::encode(e: &Encoder, w: Words<'_>, s: &[f32], d: &mut [u16], screen: bool) -> Screen;
+            count_u8 count::count(e: &Encoder, s: &[f32], c: &[u8]) -> Counts;
+            count_u16 count::count(e: &Encoder, s: &[f32], c: &[u16]) -> Counts;
+            f64_to_odd narrow::f64_to_odd(s: &[f64], d: &mut [f32]) -> ();
+            f64_to_nearest narrow::f64_to_nearest(s: &[f64], d: &mut [f32]) -> ();
+            f32_to_f64 narrow::f32_to_f64(s: &[f32], d: &mut [f64]) -> ();
+            bf16_to_f32 narrow::bf16_to_f32(s: &[u16], d: &mut [f32]) -> ();
+            f16_to_f32 narrow::f16_to_f32(s: &[u16], d: &mut [f32]) -> ();
+        }
+
+        pub(in crate::arch) static KERNELS: $crate::arch::Kernels = $crate::arch::Kernels {
+            encode_u8,
+            encode_u16,
+            count_u8,
+            count_u16,
+            decode_f32: $decode_f32,
+            decode_bf16: $decode_bf16,
+            f64_to_odd,
+            f64_to_nearest,
+            f32_to_f64,
+            bf16_to_f32,
+            f16_to_f32,
+            stream: $stream,
+        };
+    };
+    (@functions $features:tt
+        $($name:ident $module:ident::$generic:ident($($arg:ident: $type:ty),*) -> $ret:ty;)*
+    ) => {
+        use $crate::arch::encoder::Encoder;
+        use $crate::arch::generic::{count, encode, narrow};
+        use $crate::arch::{Counts, Screen, Words};
+
+        $($crate::arch::compile_kernels! {
+            @function $features $name $module::$generic($($arg: $type),*) -> $ret
+        })*
+    };
+    (@function [$(#[$feature:meta])*]
+        $name:ident $module:ident::$generic:ident($($arg:ident: $type:ty),*) -> $ret:ty
+    ) => {
+        $(#[$feature])*
+        fn $name($($arg: $type),*) -> $ret {
+            $module::$generic($($arg),*)
+        }
+    };
+}
+pub(crate) use compile_kernels;
+
+/// Whether this processor (with `std`) or this compilation (without) has a feature.
+#[cfg(target_arch = "x86_64")]
+macro_rules! has {
+    ($($feature:tt)*) => {{
+        #[cfg(feature = "std")]
+        let has = true $(&& std::is_x86_feature_detected!($feature))*;
+        #[cfg(not(feature = "std"))]
+        let has = true $(&& cfg!(target_feature = $feature))*;
+        has
+    }};
+}
+
+struct Row {
+    name: &'static str,
+    kernels: &'static Kernels,
+    present: fn() -> bool,
+}
+
+/// The instruction sets, best first.
+static ISAS: &[Row] = &[
+    #[cfg(target_arch = "x86_64")]
+    Row {
+        name: "avx512",
+        kernels: &x86_64::avx512::KERNELS,
+        present: || has!("avx512f" "avx512bw" "avx512dq" "avx512vl" "avx512vbmi"),
+    },
+    #[cfg(target_arch = "x86_64")]
+    Row { name: "avx2", kernels: &x86_64::avx2::KERNELS, present: || has!("avx2" "fma") },
+    #[cfg(target_arch = "aarch64")]
+    Row { name: "neon", kernels: &aarch64::neon::KERNELS, present: || true },
+    Row { name: "scalar", kernels: &scalar::KERNELS, present: || true },
+];
+
+/// An instruction set that this processor has. Which one is used never changes a bit.
+///
+/// The environment variable `QUARTER_ISA` names the one to use instead of the best (with the
+/// `std` feature); it is read once.
+///
+/// ```
+/// use quarter::Isa;
+/// assert!(Isa::available().any(|isa| isa.name() == Isa::best().name()));
+/// assert_eq!(Isa::available().last(), Some(Isa::SCALAR));
+/// ```
+#[derive(Clone, Copy)]
+pub struct Isa {
+    name: &'static str,
+    kernels: &'static Kernels,
+}
+
+impl Isa {
+    /// Portable code, present everywhere.
+    pub const SCALAR: Self = Self { name: "scalar", kernels: &scalar::KERNELS };
+
+    /// Those that this processor has, best first; the last is [`SCALAR`](Self::SCALAR).
+    pub fn available() -> impl Iterator<Item = Self> {
+        let present = ISAS.iter().filter(|row| (row.present)());
+        present.map(|row| Self { name: row.name, kernels: row.kernels })
+    }
+
+    /// The one that conversions use: `QUARTER_ISA` if it names one that is available, else the
+    /// first of [`available`](Self::available).
+    #[must_use]
+    pub fn best() -> Self {
+        #[cfg(feature = "std")]
+        {
+            static BEST: std::sync::OnceLock<Isa> = std::sync::OnceLock::new();
+            *BEST.get_or_init(|| Self::from_environment().ok().flatten().unwrap_or(Self::first()))
+        }
+        #[cfg(not(feature = "std"))]
+        Self::first()
+    }
+
+    /// The available one of this name.
+    ///
+    /// # Errors
+    /// [`Error::Name`] if there is none, or this processor lacks it.
+    pub fn named(name: &str) -> Result<Self, Error> {
+        let what = "instruction set that this processor has";
+        let found = Self::available().find(|isa| isa.name == name);
+        found.ok_or(Error::Name { what, got: Name::new(name) })
+    }
+
+    /// What `QUARTER_ISA` asks for; none if it is not set or empty.
+    ///
+    /// [`best`](Self::best) ignores a name that is not available; a program that wants to refuse
+    /// it asks here.
+    ///
+    /// # Errors
+    /// [`Error::Name`] if it names no available instruction set.
+    #[cfg(feature = "std")]
+    pub fn from_environment() -> Result<Option<Self>, Error> {
+        match std::env::var_os("QUARTER_ISA") {
+            Some(name) if !name.is_empty() => Self::named(&name.to_string_lossy()).map(Some),
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    /// Its name: `avx512`, `avx2`, `neon`, `scalar`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.name
+    }
+
+    pub(crate) const fn kernels(self) -> &'static Kernels {
+        self.kernels
+    }
+
+    fn first() -> Self {
+        Self::available().next().unwrap_or(Self::SCALAR)
+    }
+}
+
+impl fmt::Debug for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Isa({})", self.name)
+    }
+}
+
+impl PartialEq for Isa {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Isa {}

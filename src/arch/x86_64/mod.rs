@@ -1,0 +1,26 @@
+//! 64-bit x86.
+
+pub(super) mod avx2;
+pub(super) mod avx512;
+
+use core::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_sfence, _mm_stream_si128};
+
+/// Copies bytes with non-temporal stores: memory is written without being read into the cache.
+#[target_feature(enable = "sse2")]
+fn stream(src: &[u8], dst: &mut [u8]) {
+    assert_eq!(src.len(), dst.len());
+    let lead = dst.as_ptr().align_offset(16).min(dst.len());
+    dst[..lead].copy_from_slice(&src[..lead]);
+    let (src, dst) = (&src[lead..], &mut dst[lead..]);
+    let (from, from_tail) = src.as_chunks::<16>();
+    let (to, to_tail) = dst.as_chunks_mut::<16>();
+    for (from, to) in from.iter().zip(to) {
+        // SAFETY: `from` is 16 readable bytes, and the load asks for no alignment.
+        let bytes = unsafe { _mm_loadu_si128(from.as_ptr().cast::<__m128i>()) };
+        // SAFETY: `to` is 16 writable bytes, aligned to 16 because `lead` bytes were cut off.
+        unsafe { _mm_stream_si128(to.as_mut_ptr().cast::<__m128i>(), bytes) };
+    }
+    to_tail.copy_from_slice(from_tail);
+    // Non-temporal stores are weakly ordered; make them visible before anyone is told.
+    _mm_sfence();
+}

@@ -1,0 +1,268 @@
+//! Classes, signs and order of the types, by code.
+
+use super::table;
+use super::types::*;
+use core::cmp::Ordering;
+use core::num::FpCategory;
+
+macro_rules! common {
+    ($(#[$doc:meta])* $type:ident $spec:ident $specials:ident) => {
+        impl $type {
+            const SIGN: u8 = table::$spec.sign_mask() as u8;
+            const MAGNITUDE: u8 = table::$spec.magnitude_mask() as u8;
+
+            /// Whether this is NaN.
+            #[must_use]
+            #[inline]
+            pub const fn is_nan(self) -> bool {
+                table::$spec.is_nan_code(self.0 as u64)
+            }
+
+            /// Whether this is +∞ or −∞; never in a format without infinities.
+            #[must_use]
+            #[inline]
+            pub const fn is_infinite(self) -> bool {
+                table::$spec.has_inf()
+                    && (self.0 & Self::MAGNITUDE) as u64 == table::$spec.max_code() + 1
+            }
+
+            /// Whether this is neither infinite nor NaN.
+            #[must_use]
+            #[inline]
+            pub const fn is_finite(self) -> bool {
+                !self.is_nan() && !self.is_infinite()
+            }
+
+            /// Whether this is finite and neither zero nor subnormal.
+            #[must_use]
+            #[inline]
+            pub const fn is_normal(self) -> bool {
+                self.is_finite() && self.0 & Self::MAGNITUDE >= Self::MIN_POSITIVE.0
+            }
+
+            /// Whether this is non-zero and below the normal numbers.
+            #[must_use]
+            #[inline]
+            pub const fn is_subnormal(self) -> bool {
+                matches!(self.classify(), FpCategory::Subnormal)
+            }
+
+            /// The class.
+            #[must_use]
+            #[inline]
+            pub const fn classify(self) -> FpCategory {
+                if self.is_nan() {
+                    FpCategory::Nan
+                } else if self.is_infinite() {
+                    FpCategory::Infinite
+                } else if self.0 & Self::MAGNITUDE >= Self::MIN_POSITIVE.0 {
+                    FpCategory::Normal
+                } else if self.0 & Self::MAGNITUDE == 0 {
+                    FpCategory::Zero
+                } else {
+                    FpCategory::Subnormal
+                }
+            }
+
+            /// Whether the sign bit is clear.
+            #[must_use]
+            #[inline]
+            pub const fn is_sign_positive(self) -> bool {
+                self.0 & Self::SIGN == 0
+            }
+
+            /// Whether the sign bit is set. That of a NaN with the code of −0 (FNUZ) is.
+            #[must_use]
+            #[inline]
+            pub const fn is_sign_negative(self) -> bool {
+                self.0 & Self::SIGN != 0
+            }
+
+            /// Position in the total order; −0 is one below +0.
+            #[inline(always)]
+            const fn rank(self) -> i16 {
+                let magnitude = (self.0 & Self::MAGNITUDE) as i16;
+                if self.is_sign_negative() { !magnitude } else { magnitude }
+            }
+
+            /// The order of f32's `total_cmp`: −NaN, −∞, ..., −0, +0, ..., +∞, NaN.
+            ///
+            /// The NaN of FNUZ formats has its sign bit set and comes first.
+            #[must_use]
+            #[inline]
+            pub const fn total_cmp(&self, other: &Self) -> Ordering {
+                let (a, b) = (self.rank(), other.rank());
+                if a < b {
+                    Ordering::Less
+                } else if a > b {
+                    Ordering::Greater
+                } else {
+                    Ordering::Equal
+                }
+            }
+
+            /// The larger one; the other one where one is NaN.
+            #[must_use]
+            #[inline]
+            pub const fn max(self, other: Self) -> Self {
+                if self.is_nan() || self.to_f32() < other.to_f32() { other } else { self }
+            }
+
+            /// The smaller one; the other one where one is NaN.
+            #[must_use]
+            #[inline]
+            pub const fn min(self, other: Self) -> Self {
+                if self.is_nan() || self.to_f32() > other.to_f32() { other } else { self }
+            }
+
+            /// The nearest number between `min` and `max`; NaN stays NaN.
+            ///
+            /// # Panics
+            /// If `min` > `max`, or one of them is NaN.
+            #[must_use]
+            #[inline]
+            pub const fn clamp(self, min: Self, max: Self) -> Self {
+                assert!(min.to_f32() <= max.to_f32(), "clamp needs min <= max");
+                if self.to_f32() < min.to_f32() {
+                    min
+                } else if self.to_f32() > max.to_f32() {
+                    max
+                } else {
+                    self
+                }
+            }
+        }
+
+        impl PartialEq for $type {
+            /// By value: −0 equals +0, and NaN nothing.
+            #[inline]
+            fn eq(&self, other: &Self) -> bool {
+                self.to_f32() == other.to_f32()
+            }
+        }
+
+        impl PartialOrd for $type {
+            /// By value; NaN is not ordered.
+            #[inline]
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                self.to_f32().partial_cmp(&other.to_f32())
+            }
+        }
+    };
+}
+for_each_number!(common);
+for_each_scale!(common);
+
+macro_rules! number {
+    ($(#[$doc:meta])* $type:ident $spec:ident $specials:ident) => {
+        impl $type {
+            /// The same magnitude with the sign given. Where −0 is missing, zero has no sign, and
+            /// nor has the NaN in its place.
+            #[inline(always)]
+            pub(super) const fn with_sign(self, negative: bool) -> Self {
+                let magnitude = self.0 & Self::MAGNITUDE;
+                if magnitude == 0 && !table::$spec.has_neg_zero() {
+                    self
+                } else if negative {
+                    Self(magnitude | Self::SIGN)
+                } else {
+                    Self(magnitude)
+                }
+            }
+
+            /// |x|: the sign bit cleared. The NaN of FNUZ formats stays.
+            #[must_use]
+            #[inline]
+            pub const fn abs(self) -> Self {
+                self.with_sign(false)
+            }
+
+            /// The magnitude of this with the sign of `sign`. Zero and NaN of FNUZ formats stay.
+            #[must_use]
+            #[inline]
+            pub const fn copysign(self, sign: Self) -> Self {
+                self.with_sign(sign.is_sign_negative())
+            }
+
+            /// 1 or −1 as the sign bit says, zeros included; NaN stays NaN.
+            #[must_use]
+            #[inline]
+            pub const fn signum(self) -> Self {
+                if self.is_nan() {
+                    self
+                } else if self.is_sign_negative() {
+                    Self::NEG_ONE
+                } else {
+                    Self::ONE
+                }
+            }
+
+            /// The least number greater than this, as f32's: both zeros give the smallest positive
+            /// number, NaN and the top of the format stay.
+            ///
+            /// The top is +∞, or MAX in a format without infinities: what has no successor stays,
+            /// so that a number never becomes NaN here.
+            #[must_use]
+            #[inline]
+            pub const fn next_up(self) -> Self {
+                if self.is_nan() || self.0 == Self::TOP {
+                    self
+                } else if self.0 & Self::MAGNITUDE == 0 {
+                    Self::MIN_POSITIVE_SUBNORMAL
+                } else if self.is_sign_negative() {
+                    Self(self.0 - 1).with_zero()
+                } else {
+                    Self(self.0 + 1)
+                }
+            }
+
+            /// The greatest number less than this, as f32's: −(−x).next_up().
+            #[must_use]
+            #[inline]
+            pub const fn next_down(self) -> Self {
+                if self.is_nan() || self.0 == Self::TOP | Self::SIGN {
+                    self
+                } else if self.0 & Self::MAGNITUDE == 0 {
+                    Self(Self::MIN_POSITIVE_SUBNORMAL.0 | Self::SIGN)
+                } else if self.is_sign_negative() {
+                    Self(self.0 + 1)
+                } else {
+                    Self(self.0 - 1)
+                }
+            }
+
+            /// The largest code that is a number.
+            const TOP: u8 = match table::$spec.inf_code() {
+                Some(code) => code as u8,
+                None => Self::MAX.0,
+            };
+
+            /// What the code of −0 means as a step of `next_up`: +0 where there is no −0.
+            const fn with_zero(self) -> Self {
+                if self.0 == Self::SIGN && !table::$spec.has_neg_zero() { Self::ZERO } else { self }
+            }
+        }
+    };
+}
+for_each_number!(number);
+
+macro_rules! scale {
+    ($(#[$doc:meta])* $type:ident $spec:ident $specials:ident) => {
+        impl $type {
+            /// The next power of two; MAX and NaN stay.
+            #[must_use]
+            #[inline]
+            pub const fn next_up(self) -> Self {
+                if self.0 >= Self::MAX.0 { self } else { Self(self.0 + 1) }
+            }
+
+            /// The power of two before; the smallest and NaN stay.
+            #[must_use]
+            #[inline]
+            pub const fn next_down(self) -> Self {
+                if self.is_nan() || self.0 == Self::MIN.0 { self } else { Self(self.0 - 1) }
+            }
+        }
+    };
+}
+for_each_scale!(scale);

@@ -1,0 +1,351 @@
+//! Values → codes: check, cut, then piece by piece through the kernels.
+
+use super::buffers::{CodesMut, Values};
+use super::parallel::{cut, join, parts};
+use super::{PIECE, QuantStats, STREAM};
+use crate::arch::cast::to_codes;
+use crate::arch::encoder::{Encoder, Method};
+use crate::arch::{Counts, Isa, Kernels, Screen, Words};
+use crate::error::Error;
+use crate::format::{Code, FormatSpec, NanPolicy, Policy, RandomStream, Unpacked, nan, packed};
+
+const INF: u32 = 0x7f80_0000;
+
+/// Where stochastic rounding takes a 32-bit word for each element from.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Random<'a> {
+    /// Nowhere: the rounding is deterministic.
+    #[default]
+    None,
+    /// `stream.word(start + i)` for element i.
+    Stream {
+        /// The stream.
+        stream: RandomStream,
+        /// The index of the slice's first element in its tensor.
+        start: u64,
+    },
+    /// The caller's own words, one for each element.
+    Words(&'a [u32]),
+}
+
+/// How to encode a slice.
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub struct EncodeOptions<'a> {
+    policy: Policy,
+    scale: Option<f32>,
+    random: Random<'a>,
+    threads: usize,
+    isa: Isa,
+}
+
+impl<'a> EncodeOptions<'a> {
+    /// Unscaled, as many threads as the pool has, the best instruction set.
+    pub fn new(policy: Policy) -> Self {
+        Self { policy, scale: None, random: Random::None, threads: 0, isa: Isa::best() }
+    }
+
+    /// Multiplies every value first.
+    pub const fn scale(self, scale: f32) -> Self {
+        Self { scale: Some(scale), ..self }
+    }
+
+    /// The words of stochastic rounding.
+    pub const fn random(self, random: Random<'a>) -> Self {
+        Self { random, ..self }
+    }
+
+    /// The most threads to use; 1 keeps off rayon, 0 asks for all of the pool's.
+    pub const fn threads(self, threads: usize) -> Self {
+        Self { threads, ..self }
+    }
+
+    /// Another instruction set: the bits are the same.
+    pub const fn isa(self, isa: Isa) -> Self {
+        Self { isa, ..self }
+    }
+}
+
+/// codes\[i\] = the code of src\[i\] (· scale).
+///
+/// # Errors
+/// A length or a width that does not fit; random words missing or too few; NaN under
+/// [`NanPolicy::Error`]. Nothing is written then.
+pub fn encode(
+    spec: &FormatSpec,
+    src: Values<'_>,
+    codes: CodesMut<'_>,
+    options: &EncodeOptions<'_>,
+) -> Result<(), Error> {
+    run(spec, src, codes, options, false).map(drop)
+}
+
+/// [`encode`], and what happened to the values.
+///
+/// # Errors
+/// Those of [`encode`].
+pub fn encode_stats(
+    spec: &FormatSpec,
+    src: Values<'_>,
+    codes: CodesMut<'_>,
+    options: &EncodeOptions<'_>,
+) -> Result<QuantStats, Error> {
+    run(spec, src, codes, options, true)
+}
+
+fn run(
+    spec: &FormatSpec,
+    src: Values<'_>,
+    codes: CodesMut<'_>,
+    options: &EncodeOptions<'_>,
+    stats: bool,
+) -> Result<QuantStats, Error> {
+    let EncodeOptions { policy, scale, random, threads, isa } = *options;
+    codes.check(spec, src.len())?;
+    policy.rounding.check()?;
+    let words = match random {
+        _ if !policy.rounding.is_stochastic() => Words::None,
+        Random::None => return Err(Error::RandomMissing),
+        Random::Stream { stream, start } => Words::Stream(stream, start),
+        Random::Words(words) if words.len() != src.len() => {
+            let (expected, got) = (src.len(), words.len());
+            return Err(Error::Length { what: "random words", expected, got });
+        }
+        Random::Words(words) => Words::Given(words),
+    };
+    let encoder = Encoder::new(spec, policy, scale.unwrap_or(1.0));
+    let job = Job { spec, policy, scale, encoder, kernels: isa.kernels(), stats };
+    if matches!(policy.nan, NanPolicy::Error) && !spec.has_nan() {
+        if let Some(index) = (0..src.len()).find(|i| job.is_nan(&src, *i)) {
+            return Err(Error::Nan { format: spec.name(), index });
+        }
+    }
+    Ok(job.split(src, codes, words, parts(src.len(), threads)))
+}
+
+/// One call's settings.
+struct Job<'a> {
+    spec: &'a FormatSpec,
+    policy: Policy,
+    scale: Option<f32>,
+    encoder: Encoder,
+    kernels: &'static Kernels,
+    stats: bool,
+}
+
+impl Job<'_> {
+    /// Cuts into parts for the pool; each part runs on one thread.
+    fn split(&self, src: Values, codes: CodesMut, words: Words, parts: usize) -> QuantStats {
+        let left = parts / 2;
+        let at = cut(src.len(), parts, left);
+        if parts < 2 || at == 0 {
+            return self.serial(src, codes, words);
+        }
+        let (s0, s1) = src.split_at(at);
+        let (c0, c1) = codes.split_at(self.spec, at);
+        let (w0, w1) = split_words(words, at);
+        let (a, b) = join(|| self.split(s0, c0, w0, left), || self.split(s1, c1, w1, parts - left));
+        a.merge(b)
+    }
+
+    fn serial(&self, mut src: Values, mut codes: CodesMut, mut words: Words) -> QuantStats {
+        let bytes = src.len() * (src.element_size() + self.spec.storage_bits() as usize / 8);
+        let stream = bytes >= STREAM;
+        let mut stats = QuantStats::default();
+        while !src.is_empty() {
+            let at = src.len().min(PIECE);
+            // The last piece of packed codes may end within a byte group: it takes all the rest.
+            let (piece, rest) = if at == src.len() {
+                ((src, codes, split_words(words, at).0), None)
+            } else {
+                let (s0, s1) = src.split_at(at);
+                let (c0, c1) = codes.split_at(self.spec, at);
+                let (w0, w1) = split_words(words, at);
+                ((s0, c0, w0), Some((s1, c1, w1)))
+            };
+            stats = stats.merge(self.piece(piece.0, piece.1, piece.2, stream));
+            match rest {
+                Some(rest) => (src, codes, words) = rest,
+                None => break,
+            }
+        }
+        stats
+    }
+
+    /// At most `PIECE` elements.
+    fn piece(&self, src: Values, codes: CodesMut, words: Words, stream: bool) -> QuantStats {
+        let n = src.len();
+        match codes {
+            CodesMut::U8(codes) if stream => {
+                let mut buffer = [0; PIECE];
+                let stats = self.fill(src, &mut buffer[..n], words);
+                self.kernels.stream(&buffer[..n], codes);
+                stats
+            }
+            CodesMut::U8(codes) => self.fill(src, codes, words),
+            CodesMut::U16(codes) => self.fill(src, codes, words),
+            CodesMut::U32(codes) => self.reference(src, codes, words),
+            CodesMut::U64(codes) => self.reference(src, codes, words),
+            CodesMut::Packed(bytes) => {
+                let mut buffer = [0; PIECE];
+                let stats = self.fill(src, &mut buffer[..n], words);
+                packed::pack(self.spec.bits(), &buffer[..n], bytes);
+                stats
+            }
+        }
+    }
+
+    fn fill<C: Kernel>(&self, src: Values, codes: &mut [C], words: Words) -> QuantStats {
+        let stochastic = !matches!(words, Words::None);
+        // Round to odd keeps 22 bits for a rounding decision, stochastic modes want up to 32 more.
+        let too_wide = matches!(src, Values::F64(_)) && self.scale.is_none() && stochastic;
+        if self.encoder.method == Method::Reference || too_wide {
+            return self.reference(src, codes, words);
+        }
+        let mut buffer = [0.0; PIECE];
+        let buffer = &mut buffer[..src.len()];
+        let values = match src {
+            Values::F32(values) => values,
+            Values::F64(values) => {
+                if self.scale.is_none() {
+                    self.kernels.f64_to_odd(values, buffer);
+                } else {
+                    self.kernels.f64_to_nearest(values, buffer);
+                }
+                buffer
+            }
+            Values::F16(values) => {
+                self.kernels.f16_to_f32(to_codes(values), buffer);
+                buffer
+            }
+            Values::Bf16(values) => {
+                self.kernels.bf16_to_f32(to_codes(values), buffer);
+                buffer
+            }
+        };
+        let mut stats = self.kernel(values, codes, words);
+        if let (Values::F64(values), true) = (src, self.stats) {
+            stats.amax = values.iter().fold(0.0f64, |a, x| a.max(x.abs())) as f32;
+        }
+        stats
+    }
+
+    /// The kernel, then what its screen asks for.
+    fn kernel<C: Kernel>(&self, values: &[f32], codes: &mut [C], words: Words) -> QuantStats {
+        let e = &self.encoder;
+        let screen = self.stats || !self.spec.has_nan();
+        let screen = C::encode(self.kernels, e, words, values, codes, screen);
+        if screen.peak > INF && !self.spec.has_nan() {
+            let code = C::from_u64(nan(self.spec, self.policy.nan, false));
+            for (x, c) in values.iter().zip(codes.iter_mut()) {
+                if x.is_nan() {
+                    *c = code;
+                }
+            }
+        }
+        if !self.stats {
+            return QuantStats::default();
+        }
+        let peak = f32::from_bits(screen.peak);
+        let counts = if screen.zeros != 0 || !(peak * e.scale <= f32::from_bits(e.max)) {
+            C::count(self.kernels, e, values, codes)
+        } else {
+            Counts { peak: screen.peak, ..Counts::default() }
+        };
+        QuantStats {
+            amax: f32::from_bits(counts.peak),
+            saturated: counts.saturated.into(),
+            flushed: counts.flushed.into(),
+            nan: counts.nan.into(),
+        }
+    }
+
+    /// One value at a time, by definition.
+    fn reference<C: Code>(&self, src: Values, codes: &mut [C], words: Words) -> QuantStats {
+        let mut stats = QuantStats::default();
+        let mut amax = 0.0f64;
+        for (i, code) in codes.iter_mut().enumerate() {
+            let x = self.value(&src, i);
+            let word = match words {
+                Words::None => 0,
+                Words::Stream(stream, start) => stream.word(start.wrapping_add(i as u64)),
+                Words::Given(words) => words[i],
+            };
+            let bits = x.round(self.spec, self.policy, word);
+            *code = C::from_u64(bits);
+            if self.stats {
+                let source = src.get(i).to_f64().abs();
+                if source.is_nan() {
+                    stats.nan += 1;
+                    continue;
+                }
+                amax = amax.max(source);
+                let zero = self.spec.has_zero() && bits & self.spec.magnitude_mask() == 0;
+                stats.flushed += u64::from(source != 0.0 && zero);
+                stats.saturated += u64::from(x.to_f64().abs() > self.spec.max());
+            }
+        }
+        stats.amax = amax as f32;
+        stats
+    }
+
+    /// src\[i\], or fl(src\[i\] · scale).
+    fn value(&self, src: &Values, i: usize) -> Unpacked {
+        match self.scale {
+            None => src.get(i),
+            Some(scale) => {
+                let x = src.get_f32(i);
+                let negative = x.is_sign_negative() != scale.is_sign_negative();
+                Unpacked::from_f32(x.abs() * scale.abs()).with_sign(negative)
+            }
+        }
+    }
+
+    fn is_nan(&self, src: &Values, i: usize) -> bool {
+        self.value(src, i).is_nan()
+    }
+}
+
+/// The words from element `at` on, and those before.
+const fn split_words(words: Words<'_>, at: usize) -> (Words<'_>, Words<'_>) {
+    match words {
+        Words::None => (Words::None, Words::None),
+        Words::Stream(stream, start) => {
+            (words, Words::Stream(stream, start.wrapping_add(at as u64)))
+        }
+        Words::Given(words) => {
+            let (a, b) = words.split_at(at);
+            (Words::Given(a), Words::Given(b))
+        }
+    }
+}
+
+/// The kernels by the width of a code.
+trait Kernel: Code {
+    fn encode(
+        k: &Kernels,
+        e: &Encoder,
+        w: Words,
+        s: &[f32],
+        c: &mut [Self],
+        screen: bool,
+    ) -> Screen;
+    fn count(k: &Kernels, e: &Encoder, s: &[f32], c: &[Self]) -> Counts;
+}
+
+macro_rules! kernel {
+    ($($type:ty, $encode:ident, $count:ident;)*) => { $(
+        impl Kernel for $type {
+            #[inline(always)]
+            fn encode(k: &Kernels, e: &Encoder, w: Words, s: &[f32], c: &mut [Self], screen: bool)
+            -> Screen {
+                k.$encode(e, w, s, c, screen)
+            }
+            #[inline(always)]
+            fn count(k: &Kernels, e: &Encoder, s: &[f32], c: &[Self]) -> Counts {
+                k.$count(e, s, c)
+            }
+        }
+    )* };
+}
+kernel! { u8, encode_u8, count_u8; u16, encode_u16, count_u16; }

@@ -1,0 +1,48 @@
+//! Whole slices to codes and back, at the speed of memory.
+//!
+//! ```
+//! use quarter::slice::{EncodeOptions, encode_stats, decode, DecodeOptions};
+//! use quarter::{FormatId, Policy};
+//! let x = [0.5_f32, -1000.0, 1e-9, 3.1];
+//! let mut codes = [0_u8; 4];
+//! let e4m3 = FormatId::F8E4M3.spec();
+//! let options = EncodeOptions::new(Policy::SATURATE).scale(2.0);
+//! let stats = encode_stats(e4m3, x[..].into(), codes[..].as_mut().into(), &options)?;
+//! assert_eq!((stats.amax, stats.saturated, stats.flushed, stats.nan), (1000.0, 1, 1, 0));
+//! let mut back = [0.0_f32; 4];
+//! let options = DecodeOptions::new().scale_inv(0.5);
+//! decode(e4m3, codes[..].into(), back[..].as_mut().into(), &options)?;
+//! assert_eq!(back, [0.5, -224.0, 0.0, 3.0]);
+//! # Ok::<(), quarter::Error>(())
+//! ```
+//!
+//! [`FormatSliceExt`] offers the same under `half`'s names on slices of number types.
+//!
+//! **Scaled** conversions are fl(x · scale), one f32 rounding to nearest even, then one rounding
+//! to the format: the sign of the code is the sign of x times that of the scale, of NaN too. A
+//! scaled f64 is rounded to f32 first. Unscaled conversions round once from the source.
+//!
+//! **Threads.** Slices of at least [`PARALLEL`] elements are cut into pieces that run in the
+//! caller's rayon pool. With one thread asked for, rayon is not touched.
+
+mod buffers;
+mod decode;
+mod encode;
+mod ext;
+mod parallel;
+mod stats;
+
+pub use buffers::{CodeSlice, Codes, CodesMut, Values, ValuesMut};
+pub use decode::{DecodeOptions, decode};
+pub use encode::{EncodeOptions, Random, encode, encode_stats};
+pub use ext::FormatSliceExt;
+#[cfg(feature = "std")]
+pub use ext::FormatVecExt;
+pub use parallel::PARALLEL;
+pub use stats::QuantStats;
+
+/// Elements handled at a time: a source and a destination that fit the first-level cache.
+const PIECE: usize = 2048;
+
+/// Source and destination bytes from which stores go around the cache.
+const STREAM: usize = 8 << 20;

@@ -1,0 +1,40 @@
+//! Cutting a slice for the caller's rayon pool.
+
+use super::PIECE;
+
+/// The number of elements from which a slice is worth a second thread.
+pub const PARALLEL: usize = 1 << 18;
+
+/// How many parts to cut `n` elements into when `threads` are asked for; 0 asks for the pool's.
+pub(super) fn parts(n: usize, threads: usize) -> usize {
+    if threads == 1 || n < PARALLEL {
+        return 1;
+    }
+    #[cfg(feature = "rayon")]
+    {
+        let threads = if threads == 0 { rayon::current_num_threads() } else { threads };
+        threads.min(n / (PARALLEL / 2)).max(1)
+    }
+    #[cfg(not(feature = "rayon"))]
+    1
+}
+
+/// Where to cut `n` elements for `left` of `parts` parts: whole pieces.
+pub(super) const fn cut(n: usize, parts: usize, left: usize) -> usize {
+    n / parts * left / PIECE * PIECE
+}
+
+/// Runs both, at the same time if the pool has a free thread.
+#[cfg(feature = "rayon")]
+pub(super) fn join<A: Send, B: Send>(
+    a: impl FnOnce() -> A + Send,
+    b: impl FnOnce() -> B + Send,
+) -> (A, B) {
+    rayon::join(a, b)
+}
+
+/// Runs both.
+#[cfg(not(feature = "rayon"))]
+pub(super) fn join<A, B>(a: impl FnOnce() -> A, b: impl FnOnce() -> B) -> (A, B) {
+    (a(), b())
+}
