@@ -60,18 +60,17 @@ fn every_isa_equals_the_reference() {
                             let got: Vec<u64> = match spec.storage_bits() {
                                 8 => {
                                     let mut c = vec![0u8; x.len()];
-                                    encode(spec, x[..].into(), CodesMut::U8(&mut c), &o).unwrap();
+                                    encode(spec, &x[..], CodesMut::U8(&mut c), &o).unwrap();
                                     c.iter().map(|c| *c as u64).collect()
                                 }
                                 16 => {
                                     let mut c = vec![0u16; x.len()];
-                                    encode_stats(spec, x[..].into(), CodesMut::U16(&mut c), &o)
-                                        .unwrap();
+                                    encode_stats(spec, &x[..], CodesMut::U16(&mut c), &o).unwrap();
                                     c.iter().map(|c| *c as u64).collect()
                                 }
                                 32 => {
                                     let mut c = vec![0u32; x.len()];
-                                    encode(spec, x[..].into(), CodesMut::U32(&mut c), &o).unwrap();
+                                    encode(spec, &x[..], CodesMut::U32(&mut c), &o).unwrap();
                                     c.iter().map(|c| *c as u64).collect()
                                 }
                                 _ => continue,

@@ -10,15 +10,25 @@ pub(crate) struct Encoder {
     pub scale: f32,
     /// Stored mantissa bits.
     pub man_bits: u32,
+    /// f32's stored mantissa bits less those.
+    pub man_lift: u32,
     /// Exponent of the smallest normal number.
     pub emin: i32,
     /// Bits that are not the sign.
     pub magnitude_mask: u32,
+    /// All bits of a code.
+    pub code_mask: u32,
+    pub sign_mask: u32,
     /// From bit 31 to the sign bit of a code.
     pub sign_shift: u32,
     pub has_neg_zero: bool,
     /// The largest finite number, as f32 bits.
     pub max: u32,
+    /// Bits of the largest |x| that does not exceed the largest finite number when scaled.
+    pub beyond: u32,
+    /// Bits of the largest |x| that nearest even takes to zero; of other roundings, of the
+    /// largest that is below the smallest positive number when scaled.
+    pub small: u32,
     pub nearest: Nearest,
     pub general: General,
 }
@@ -45,10 +55,9 @@ pub(crate) struct Nearest {
     pub nan: u32,
     /// Bits of 2^emin.
     pub floor: u32,
-    /// Added to the exponent of a magnitude to make the magic constant, as bits.
+    /// Added to the exponent bits of a magnitude to make the constant that rounds it; for
+    /// [`Method::Truncating`] just under half of the last place.
     pub lift: u32,
-    /// What the magic constant contributes to a code at emin.
-    pub origin: u32,
 }
 
 /// Constants of [`Method::General`].
@@ -110,28 +119,41 @@ impl Encoder {
             Overflow::Saturate => max_code,
             Overflow::NonFinite => beyond(spec, policy.overflow) as u32,
         };
-        let man_lift = 23 - man_bits as i32;
         let method = method(spec, policy, scale);
+        let man_lift = 23_u32.saturating_sub(man_bits);
         let (nearest, max) = if method == Method::Reference {
-            (Nearest { limit: 0.0, nan: 0, floor: 0, lift: 0, origin: 0 }, 0)
+            (Nearest { limit: 0.0, nan: 0, floor: 0, lift: 0 }, 0)
         } else {
             let floor = ((spec.emin() + 127) as u32) << 23;
-            let lift = (man_lift as u32) << 23;
+            let lift = if method == Method::Truncating {
+                (1 << (man_lift - 1)) - 1
+            } else {
+                // The last places make the field of 2^emin zero in the bits that are kept.
+                let kept = u32::MAX >> (32 - spec.storage_bits());
+                (man_lift << 23) + ((floor >> man_lift).wrapping_neg() & kept)
+            };
             // Without NaN in the format the caller writes those codes afterwards.
             let nan = virtual_bits(if spec.has_nan() { nan_magnitude } else { max_code });
-            let origin = floor.wrapping_add(lift) >> man_lift;
             let limit = f32::from_bits(virtual_bits(limit));
-            (Nearest { limit, nan, floor, lift, origin }, virtual_bits(max_code))
+            (Nearest { limit, nan, floor, lift }, virtual_bits(max_code))
         };
         Self {
             method,
             scale,
             man_bits,
+            man_lift,
             emin: spec.emin(),
             magnitude_mask,
-            sign_shift: 32 - spec.bits(),
+            code_mask: spec.code_mask() as u32,
+            sign_mask: spec.sign_mask() as u32,
+            sign_shift: 32_u32.saturating_sub(spec.bits()),
             has_neg_zero: spec.has_neg_zero(),
             max,
+            beyond: last(|x| f64::from(x * scale) <= spec.max()),
+            small: last(|x| match (method, f64::from(x * scale) / spec.min_positive()) {
+                (Method::Nearest | Method::Truncating, least) => least <= 0.5,
+                (Method::General | Method::Reference, least) => least < 1.0,
+            }),
             nearest,
             general: General {
                 above,
@@ -146,6 +168,20 @@ impl Encoder {
     }
 }
 
+/// Bits of the largest f32 ≥ 0 of which `holds`, which is true of 0 and false from some f32 on.
+fn last(holds: impl Fn(f32) -> bool) -> u32 {
+    let (mut yes, mut no) = (0, f32::INFINITY.to_bits() + 1);
+    while no - yes > 1 {
+        let middle = yes + (no - yes) / 2;
+        if holds(f32::from_bits(middle)) {
+            yes = middle;
+        } else {
+            no = middle;
+        }
+    }
+    yes
+}
+
 /// The fastest loop that gives the reference's bits for this format, policy and scale.
 fn method(spec: &FormatSpec, policy: Policy, scale: f32) -> Method {
     // Kernels see a value as f32 exponent and 24 bits, and shift right by at least one.
@@ -157,7 +193,7 @@ fn method(spec: &FormatSpec, policy: Policy, scale: f32) -> Method {
         Rounding::NearestEven => {
             // The magic constant of the largest magnitude must be an f32 too.
             let lift = 23 - spec.man_bits() as i32;
-            if spec.emax() + 1 + lift <= 127 {
+            if spec.emax() + 1 + lift <= 127 && spec.man_bits() > 0 && spec.storage_bits() <= 16 {
                 Method::Nearest
             } else if spec.emin() == -126 && spec.emax() == 127 && spec.has_inf() {
                 Method::Truncating

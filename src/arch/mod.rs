@@ -39,13 +39,16 @@ pub(crate) enum Words<'a> {
     Given(&'a [u32]),
 }
 
-/// What an encoding kernel notices at no cost; if nothing happened, no count is needed.
-#[derive(Clone, Copy, Debug, Default)]
+/// What an encoding kernel notices at little cost.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Screen {
     /// The largest |x| as f32 bits, NaN above Inf.
     pub peak: u32,
-    /// Codes of magnitude zero.
-    pub zeros: u64,
+    /// How many |x| are above [`Encoder::beyond`]: those that saturate, and NaN.
+    pub beyond: u32,
+    /// How many non-zero |x| are at most [`Encoder::small`]: those that nearest even flushes to
+    /// zero, and that other roundings may flush.
+    pub small: u32,
 }
 
 /// Exact statistics of up to 2^32 − 1 values.

@@ -1,6 +1,6 @@
 //! Classes, signs and order of the types, by code.
 
-use super::table;
+use super::table::{self, for_each_number, for_each_scale};
 use super::types::*;
 use core::cmp::Ordering;
 use core::num::FpCategory;
@@ -8,7 +8,6 @@ use core::num::FpCategory;
 macro_rules! common {
     ($(#[$doc:meta])* $type:ident $spec:ident $specials:ident) => {
         impl $type {
-            const SIGN: u8 = table::$spec.sign_mask() as u8;
             const MAGNITUDE: u8 = table::$spec.magnitude_mask() as u8;
 
             /// Whether this is NaN.
@@ -64,25 +63,17 @@ macro_rules! common {
                 }
             }
 
-            /// Whether the sign bit is clear.
-            #[must_use]
-            #[inline]
-            pub const fn is_sign_positive(self) -> bool {
-                self.0 & Self::SIGN == 0
-            }
-
-            /// Whether the sign bit is set. That of a NaN with the code of −0 (FNUZ) is.
-            #[must_use]
-            #[inline]
-            pub const fn is_sign_negative(self) -> bool {
-                self.0 & Self::SIGN != 0
-            }
-
-            /// Position in the total order; −0 is one below +0.
+            /// Position in the total order, in which −0 is one below +0.
             #[inline(always)]
             const fn rank(self) -> i16 {
                 let magnitude = (self.0 & Self::MAGNITUDE) as i16;
-                if self.is_sign_negative() { !magnitude } else { magnitude }
+                if self.is_sign_positive() {
+                    magnitude
+                } else if magnitude == 0 && self.is_nan() {
+                    i16::MIN // the NaN in the place of −0
+                } else {
+                    !magnitude
+                }
             }
 
             /// The order of f32's `total_cmp`: −NaN, −∞, ..., −0, +0, ..., +∞, NaN.
@@ -156,6 +147,22 @@ for_each_scale!(common);
 macro_rules! number {
     ($(#[$doc:meta])* $type:ident $spec:ident $specials:ident) => {
         impl $type {
+            const SIGN: u8 = table::$spec.sign_mask() as u8;
+
+            /// Whether the sign bit is clear.
+            #[must_use]
+            #[inline]
+            pub const fn is_sign_positive(self) -> bool {
+                self.0 & Self::SIGN == 0
+            }
+
+            /// Whether the sign bit is set. That of a NaN with the code of −0 (FNUZ) is.
+            #[must_use]
+            #[inline]
+            pub const fn is_sign_negative(self) -> bool {
+                self.0 & Self::SIGN != 0
+            }
+
             /// The same magnitude with the sign given. Where −0 is missing, zero has no sign, and
             /// nor has the NaN in its place.
             #[inline(always)]
@@ -249,6 +256,20 @@ for_each_number!(number);
 macro_rules! scale {
     ($(#[$doc:meta])* $type:ident $spec:ident $specials:ident) => {
         impl $type {
+            /// True: there is no sign bit.
+            #[must_use]
+            #[inline]
+            pub const fn is_sign_positive(self) -> bool {
+                true
+            }
+
+            /// False: there is no sign bit.
+            #[must_use]
+            #[inline]
+            pub const fn is_sign_negative(self) -> bool {
+                false
+            }
+
             /// The next power of two; MAX and NaN stay.
             #[must_use]
             #[inline]

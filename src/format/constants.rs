@@ -1,6 +1,6 @@
 //! Constants of the types, with f32's conventions, each derived from the row.
 
-use super::table;
+use super::table::{self, for_each_number, for_each_scale};
 use super::types::*;
 use super::{FormatSpec, Policy, Unpacked};
 use core::f64::consts;

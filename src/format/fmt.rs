@@ -1,5 +1,6 @@
 //! Text of the types: values as f32 writes them, codes in binary, octal and hexadecimal.
 
+use super::table::{for_each_number, for_each_scale};
 use super::types::*;
 use core::fmt;
 

@@ -5,11 +5,11 @@
 //! second rounding of +, −, ×, ÷ and √ is innocuous (Figueroa, "When is double rounding
 //! innocuous?", SIGNUM Newsletter 30(3), 1995); x % y is exact. tests/types.rs checks every pair.
 //!
-//! A NaN result is the format's `NAN`, whatever the operands' signs; in a format without NaN it is
-//! +0. Beyond the largest number a result is Inf, else NaN, else (FP6, FP4) the largest number.
+//! Beyond the largest number a result is Inf, else NaN, else (FP6, FP4) the largest number. A NaN
+//! result is the format's `NAN`, never a negative one; in a format without NaN it is +0.
 
 use super::bf16::fused;
-use super::table;
+use super::table::{self, for_each_number};
 use super::types::*;
 use super::{Policy, Unpacked};
 use core::iter::{Product, Sum};
@@ -89,8 +89,14 @@ macro_rules! arithmetic {
                 Self(super::nan(&table::$spec, Policy::NONFINITE.nan, false) as u8);
 
             #[inline(always)]
+            const fn result(x: Unpacked) -> Self {
+                let result = Self::round(x, Policy::NONFINITE, 0);
+                if x.is_nan() || result.is_nan() { Self::NO_NUMBER } else { result }
+            }
+
+            #[inline(always)]
             const fn from_result(x: f32) -> Self {
-                if x.is_nan() { Self::NO_NUMBER } else { Self::from_f32(x) }
+                Self::result(Unpacked::from_f32(x))
             }
 
             /// 1/x, rounded once.
@@ -105,20 +111,14 @@ macro_rules! arithmetic {
             #[must_use]
             #[inline]
             pub const fn sqrt(self) -> Self {
-                let root = Unpacked::decode(&table::$spec, self.0 as u64).sqrt();
-                if root.is_nan() {
-                    Self::NO_NUMBER
-                } else {
-                    Self::round(root, Policy::NONFINITE, 0)
-                }
+                Self::result(Unpacked::decode(&table::$spec, self.0 as u64).sqrt())
             }
 
             /// self · a + b, rounded once.
             #[must_use]
             #[inline]
             pub const fn mul_add(self, a: Self, b: Self) -> Self {
-                let sum = fused(self.to_f64(), a.to_f64(), b.to_f64());
-                if sum.is_nan() { Self::NO_NUMBER } else { Self::round(sum, Policy::NONFINITE, 0) }
+                Self::result(fused(self.to_f64(), a.to_f64(), b.to_f64()))
             }
         }
 

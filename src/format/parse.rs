@@ -5,8 +5,9 @@
 //! same, that is x's code, since rounding is monotone. If not, y stands on a boundary (a tie, say),
 //! and comparing the text with y digit by digit tells on which side of it x is.
 
+use super::table::{for_each_number, for_each_scale};
 use super::types::*;
-use super::{Code, Format, FormatSpec, Policy, Unpacked};
+use super::{Code, Format, FormatSpec, Policy, Rounding, Unpacked};
 use crate::error::{Error, Name};
 use core::cmp::Ordering;
 use core::str::FromStr;
@@ -15,7 +16,8 @@ impl FormatSpec {
     /// The code of a decimal text, rounded once as `policy` says.
     ///
     /// Reads what `f64::from_str` reads: `1.5`, `-2e-3`, `inf`, `nan` ... "inf" follows the
-    /// overflow policy, and "nan" the NaN policy. Nearest into f64 is always to nearest even.
+    /// overflow policy, and "nan" the NaN policy. Nearest into f64 is always to nearest even, and
+    /// near E8M0's smallest number really to the nearest, so that what `Display` writes reads back.
     ///
     /// # Errors
     /// [`Error::Parse`] if the text is no number, [`Error::RandomMissing`] for a stochastic
@@ -42,16 +44,11 @@ impl FormatSpec {
         if self.precision() > 50 && !policy.rounding.is_directed() {
             return Unpacked::from_f64(y).encode(self, policy, 0); // y is what is asked for
         }
-        let [below, at, above] = around(y);
-        let (low, high) = (below.encode(self, policy, 0)?, above.encode(self, policy, 0)?);
-        if low == high {
-            return Ok(low);
+        let code = decimal.encode(y, self, policy)?;
+        if code == 1 && !self.has_zero && matches!(policy.rounding, Rounding::NearestEven) {
+            return decimal.encode(y, self, policy.rounding(Rounding::NearestAway));
         }
-        match decimal.compare(y.abs()) {
-            Ordering::Less => Ok(low),
-            Ordering::Equal => at.encode(self, policy, 0),
-            Ordering::Greater => Ok(high),
-        }
+        Ok(code)
     }
 }
 
@@ -94,6 +91,20 @@ impl<'a> Decimal<'a> {
         // Digits between the first one and the point: negative for zeros after the point.
         let point = whole as i64 - first as i64 + (first > whole) as i64;
         Some(Self { digits: &mantissa[first..], point: point.saturating_add(integer(exponent)) })
+    }
+
+    /// The code of this value, whose nearest f64 is `y` with the sign.
+    fn encode(&self, y: f64, spec: &FormatSpec, policy: Policy) -> Result<u64, Error> {
+        let [below, at, above] = around(y);
+        let (low, high) = (below.encode(spec, policy, 0)?, above.encode(spec, policy, 0)?);
+        if low == high {
+            return Ok(low);
+        }
+        match self.compare(y.abs()) {
+            Ordering::Less => Ok(low),
+            Ordering::Equal => at.encode(spec, policy, 0),
+            Ordering::Greater => Ok(high),
+        }
     }
 
     /// The order of this value and `y` ≥ 0, exactly.

@@ -85,6 +85,54 @@ macro_rules! for_each_format {
 }
 pub(crate) use for_each_format;
 
+/// Calls a macro with each row of `numbers`: its docs, type, spec and special codes.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! for_each_number {
+    ($each:path) => {
+        $crate::for_each_format!($crate::__each_number, $each);
+    };
+}
+
+/// Calls a macro with each row of `scales`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! for_each_scale {
+    ($each:path) => {
+        $crate::for_each_format!($crate::__each_scale, $each);
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __each_number {
+    (
+        $each:path,
+        numbers { $($(#[$doc:meta])* $type:ident $spec:ident $name:literal $aliases:tt
+            exp $exp:literal man $man:literal bias $bias:literal $specials:ident $source:literal;)* }
+        scales $scales:tt
+        wide $wide:tt
+    ) => {
+        $($each! { $(#[$doc])* $type $spec $specials })*
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __each_scale {
+    (
+        $each:path,
+        numbers $numbers:tt
+        scales { $($(#[$doc:meta])* $type:ident $spec:ident $name:literal $aliases:tt
+            exp $exp:literal man $man:literal bias $bias:literal $specials:ident $source:literal;)* }
+        wide $wide:tt
+    ) => {
+        $($each! { $(#[$doc])* $type $spec $specials })*
+    };
+}
+
+pub(crate) use {for_each_number, for_each_scale};
+
 macro_rules! define_table {
     (
         numbers { $($(#[$ndoc:meta])* $nid:ident $nspec:ident $nname:literal $naliases:tt
@@ -154,8 +202,7 @@ impl FromStr for FormatId {
     /// A name or an alias, in any case: `e4m3`, `F8E4M3`, `float8_e4m3fn`.
     fn from_str(text: &str) -> Result<Self, Error> {
         let matches = |name: &&str| name.eq_ignore_ascii_case(text);
-        let named =
-            |id: &&Self| matches(&id.spec().name) || id.spec().aliases.iter().any(|a| matches(&a));
+        let named = |id: &&Self| matches(&id.spec().name) || id.spec().aliases.iter().any(&matches);
         FormatId::ALL.iter().find(named).copied().ok_or(Error::Name {
             what: "format (e4m3, e5m2, e4m3fnuz, e5m2fnuz, e4m3b11fnuz, e3m4, e4m3ieee, e2m3, e3m2, \
                    e2m1, e8m0, bf16, f16, f32, f64)",

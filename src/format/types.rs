@@ -3,59 +3,11 @@
 //! What stands here is common to numbers and scales; [`constants`](super), classification and
 //! operators have their own files, and each is a macro called once a row.
 
-use super::table::{self, BF16, F16, FormatId};
+use super::table::{self, BF16, F16, FormatId, for_each_number, for_each_scale};
 use super::traits::{Format, Sealed};
 use super::{FormatSpec, Policy, Rounding, Unpacked};
 use crate::error::Error;
 use half::{bf16, f16};
-
-/// Calls a macro with each row of `numbers`: its docs, type, spec and special codes.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! for_each_number {
-    ($each:path) => {
-        $crate::for_each_format!($crate::__each_number, $each);
-    };
-}
-
-/// Calls a macro with each row of `scales`.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! for_each_scale {
-    ($each:path) => {
-        $crate::for_each_format!($crate::__each_scale, $each);
-    };
-}
-
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __each_number {
-    (
-        $each:path,
-        numbers { $($(#[$doc:meta])* $type:ident $spec:ident $name:literal $aliases:tt
-            exp $exp:literal man $man:literal bias $bias:literal $specials:ident $source:literal;)* }
-        scales $scales:tt
-        wide $wide:tt
-    ) => {
-        $($each! { $(#[$doc])* $type $spec $specials })*
-    };
-}
-
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __each_scale {
-    (
-        $each:path,
-        numbers $numbers:tt
-        scales { $($(#[$doc:meta])* $type:ident $spec:ident $name:literal $aliases:tt
-            exp $exp:literal man $man:literal bias $bias:literal $specials:ident $source:literal;)* }
-        wide $wide:tt
-    ) => {
-        $($each! { $(#[$doc])* $type $spec $specials })*
-    };
-}
-
-pub(crate) use {for_each_number, for_each_scale};
 
 /// Every code's value, for `to_f32`.
 const fn values(spec: &FormatSpec) -> [f32; 256] {

@@ -70,7 +70,11 @@ impl<T: Format> Visitor<'_> for ValueVisitor<T> {
     }
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<T, E> {
-        Self::value(value)
+        if T::HAS_ZERO {
+            Self::value(value)
+        } else {
+            Self::value(value as f32) // the digits of an f32, which end a little above 2^-127
+        }
     }
 
     fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<T, E> {

@@ -81,6 +81,16 @@ macro_rules! from_slices {
                     Self::$variant(values)
                 }
             }
+            impl<'a, const N: usize> From<&'a [$type; N]> for Values<'a> {
+                fn from(values: &'a [$type; N]) -> Self {
+                    Self::$variant(values)
+                }
+            }
+            impl<'a, const N: usize> From<&'a mut [$type; N]> for ValuesMut<'a> {
+                fn from(values: &'a mut [$type; N]) -> Self {
+                    Self::$variant(values)
+                }
+            }
         )*
         $(
             impl CodeSlice for $ctype {
@@ -98,6 +108,16 @@ macro_rules! from_slices {
             }
             impl<'a> From<&'a mut [$ctype]> for CodesMut<'a> {
                 fn from(codes: &'a mut [$ctype]) -> Self {
+                    Self::$cvariant(codes)
+                }
+            }
+            impl<'a, const N: usize> From<&'a [$ctype; N]> for Codes<'a> {
+                fn from(codes: &'a [$ctype; N]) -> Self {
+                    Self::$cvariant(codes)
+                }
+            }
+            impl<'a, const N: usize> From<&'a mut [$ctype; N]> for CodesMut<'a> {
+                fn from(codes: &'a mut [$ctype; N]) -> Self {
                     Self::$cvariant(codes)
                 }
             }

@@ -56,7 +56,16 @@ impl DecodeOptions {
 ///
 /// # Errors
 /// A length or a width that does not fit. Nothing is written then.
-pub fn decode(
+pub fn decode<'c, 'd>(
+    spec: &FormatSpec,
+    codes: impl Into<Codes<'c>>,
+    dst: impl Into<ValuesMut<'d>>,
+    options: &DecodeOptions,
+) -> Result<(), Error> {
+    run(spec, codes.into(), dst.into(), options)
+}
+
+fn run(
     spec: &FormatSpec,
     codes: Codes<'_>,
     dst: ValuesMut<'_>,

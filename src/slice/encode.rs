@@ -71,26 +71,26 @@ impl<'a> EncodeOptions<'a> {
 /// # Errors
 /// A length or a width that does not fit; random words missing or too few; NaN under
 /// [`NanPolicy::Error`]. Nothing is written then.
-pub fn encode(
+pub fn encode<'s, 'c>(
     spec: &FormatSpec,
-    src: Values<'_>,
-    codes: CodesMut<'_>,
+    src: impl Into<Values<'s>>,
+    codes: impl Into<CodesMut<'c>>,
     options: &EncodeOptions<'_>,
 ) -> Result<(), Error> {
-    run(spec, src, codes, options, false).map(drop)
+    run(spec, src.into(), codes.into(), options, false).map(drop)
 }
 
 /// [`encode`], and what happened to the values.
 ///
 /// # Errors
 /// Those of [`encode`].
-pub fn encode_stats(
+pub fn encode_stats<'s, 'c>(
     spec: &FormatSpec,
-    src: Values<'_>,
-    codes: CodesMut<'_>,
+    src: impl Into<Values<'s>>,
+    codes: impl Into<CodesMut<'c>>,
     options: &EncodeOptions<'_>,
 ) -> Result<QuantStats, Error> {
-    run(spec, src, codes, options, true)
+    run(spec, src.into(), codes.into(), options, true)
 }
 
 fn run(
@@ -202,32 +202,29 @@ impl Job<'_> {
         if self.encoder.method == Method::Reference || too_wide {
             return self.reference(src, codes, words);
         }
-        let mut buffer = [0.0; PIECE];
-        let buffer = &mut buffer[..src.len()];
-        let values = match src {
-            Values::F32(values) => values,
-            Values::F64(values) => {
-                if self.scale.is_none() {
-                    self.kernels.f64_to_odd(values, buffer);
-                } else {
-                    self.kernels.f64_to_nearest(values, buffer);
-                }
-                buffer
-            }
-            Values::F16(values) => {
-                self.kernels.f16_to_f32(to_codes(values), buffer);
-                buffer
-            }
-            Values::Bf16(values) => {
-                self.kernels.bf16_to_f32(to_codes(values), buffer);
-                buffer
-            }
+        let mut stats = match src {
+            Values::F32(values) => self.kernel(values, codes, words),
+            Values::F64(_) | Values::F16(_) | Values::Bf16(_) => self.widened(src, codes, words),
         };
-        let mut stats = self.kernel(values, codes, words);
         if let (Values::F64(values), true) = (src, self.stats) {
             stats.amax = values.iter().fold(0.0f64, |a, x| a.max(x.abs())) as f32;
         }
         stats
+    }
+
+    /// Through a buffer of f32.
+    #[inline(never)]
+    fn widened<C: Kernel>(&self, src: Values, codes: &mut [C], words: Words) -> QuantStats {
+        let mut buffer = [0.0; PIECE];
+        let buffer = &mut buffer[..src.len()];
+        match src {
+            Values::F32(values) => buffer.copy_from_slice(values),
+            Values::F64(values) if self.scale.is_none() => self.kernels.f64_to_odd(values, buffer),
+            Values::F64(values) => self.kernels.f64_to_nearest(values, buffer),
+            Values::F16(values) => self.kernels.f16_to_f32(to_codes(values), buffer),
+            Values::Bf16(values) => self.kernels.bf16_to_f32(to_codes(values), buffer),
+        }
+        self.kernel(buffer, codes, words)
     }
 
     /// The kernel, then what its screen asks for.
@@ -246,11 +243,14 @@ impl Job<'_> {
         if !self.stats {
             return QuantStats::default();
         }
-        let peak = f32::from_bits(screen.peak);
-        let counts = if screen.zeros != 0 || !(peak * e.scale <= f32::from_bits(e.max)) {
-            C::count(self.kernels, e, values, codes)
+        // The screen is the count, but that NaN hides the peak, and that only nearest even's
+        // threshold for zero is exact.
+        let counted = screen.peak <= INF && (e.method != Method::General || screen.small == 0);
+        let counts = if counted {
+            let (peak, saturated, flushed) = (screen.peak, screen.beyond, screen.small);
+            Counts { peak, saturated, flushed, nan: 0 }
         } else {
-            Counts { peak: screen.peak, ..Counts::default() }
+            C::count(self.kernels, e, values, codes)
         };
         QuantStats {
             amax: f32::from_bits(counts.peak),

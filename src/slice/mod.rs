@@ -7,11 +7,11 @@
 //! let mut codes = [0_u8; 4];
 //! let e4m3 = FormatId::F8E4M3.spec();
 //! let options = EncodeOptions::new(Policy::SATURATE).scale(2.0);
-//! let stats = encode_stats(e4m3, x[..].into(), codes[..].as_mut().into(), &options)?;
+//! let stats = encode_stats(e4m3, &x, &mut codes, &options)?;
 //! assert_eq!((stats.amax, stats.saturated, stats.flushed, stats.nan), (1000.0, 1, 1, 0));
 //! let mut back = [0.0_f32; 4];
 //! let options = DecodeOptions::new().scale_inv(0.5);
-//! decode(e4m3, codes[..].into(), back[..].as_mut().into(), &options)?;
+//! decode(e4m3, &codes, &mut back, &options)?;
 //! assert_eq!(back, [0.5, -224.0, 0.0, 3.0]);
 //! # Ok::<(), quarter::Error>(())
 //! ```
@@ -42,7 +42,7 @@ pub use parallel::PARALLEL;
 pub use stats::QuantStats;
 
 /// Elements handled at a time: a source and a destination that fit the first-level cache.
-const PIECE: usize = 2048;
+const PIECE: usize = 4096;
 
 /// Source and destination bytes from which stores go around the cache.
 const STREAM: usize = 8 << 20;

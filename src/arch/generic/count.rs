@@ -10,16 +10,17 @@ const INF: u32 = 0x7f80_0000;
 /// Counts over values and their codes, of equal length (at most 2^32 − 1).
 #[inline(always)]
 pub(crate) fn count<C: Store>(e: &Encoder, src: &[f32], codes: &[C]) -> Counts {
+    let e = *e;
     let (mut peak, mut saturated, mut flushed, mut nan) = (0u32, 0u32, 0u32, 0u32);
     for (x, c) in src.iter().zip(codes) {
         let x = x.to_bits() & MAGNITUDE;
         let a = (f32::from_bits(x) * e.scale).to_bits();
-        let is_nan = x > INF;
-        let is_zero_code = c.wide() & e.magnitude_mask == 0;
-        peak = peak.max(if is_nan { 0 } else { x });
-        saturated += u32::from(a > e.max && !is_nan);
-        flushed += u32::from(x != 0 && is_zero_code && !is_nan);
-        nan += u32::from(is_nan);
+        let number = u32::from(x <= INF);
+        let zero = u32::from(c.wide() & e.magnitude_mask == 0);
+        peak = peak.max(if x > INF { 0 } else { x });
+        saturated += u32::from(a > e.max) & number;
+        flushed += u32::from(x != 0) & zero & number;
+        nan += 1 - number;
     }
     Counts { peak, saturated, flushed, nan }
 }

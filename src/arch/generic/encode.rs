@@ -3,18 +3,20 @@
 //! Nearest even costs one f32 addition. Let a = |x| · scale with exponent E ≥ emin, and
 //! c = 2^(E + 23 − man_bits). The f32 sum a + c has its last place at 2^(E − man_bits), exactly
 //! the target's, so the addition rounds a to the target's grid, to nearest, ties to even; and
-//! below emin, E = emin keeps the grid where the subnormals are. As integers,
-//! (a + c) − c is the significand with its hidden bit, and c >> (23 − man_bits) is the exponent
-//! field where it belongs plus a constant (`origin`):
+//! below emin, E = emin keeps the grid where the subnormals are. As integers, the low bits of
+//! a + c are the significand with its hidden bit, and the exponent bits of a, shifted right by
+//! 23 − man_bits, are the exponent field where it belongs plus a constant. That constant is
+//! cancelled by an even number of last places hidden in c (`lift`), which moves no rounding:
 //!
 //! ```text
-//! a = min(|x| · scale, limit)          a NaN stays NaN
-//! a = min(bits(a), nan)                a NaN becomes the value that rounds to the NaN code
-//! c = (max(a, 2^emin) & exponent bits) + lift
-//! code = bits(a + c) − c + (c >> (23 − man_bits)) − origin | sign
+//! a = min(|x| · scale, limit)                a NaN stays NaN
+//! a = min(bits(a), nan)                      a NaN becomes the value that rounds to the NaN code
+//! e = max(a, 2^emin) & exponent bits
+//! code = bits(a + float(e + lift)) + (e >> (23 − man_bits)), low 8 or 16 bits; then the sign
 //! ```
 //!
 //! The general method aligns the significand itself and compares the fraction with a threshold.
+//! Both count on the way what statistics need, by comparing |x| with two thresholds.
 
 use super::super::encoder::{Encoder, Method};
 use super::super::{Screen, Words};
@@ -53,7 +55,14 @@ impl Store for u16 {
     }
 }
 
-/// Encodes `src` into `dst`, of equal length; `screen` asks for what statistics start from.
+/// How one value becomes a code. (A trait and not a closure: a closure cannot be made to inline,
+/// and a call would leave the vectorised loop.)
+trait Step: Copy {
+    fn encoder(&self) -> &Encoder;
+    fn code(&self, x: u32, index: usize) -> u32;
+}
+
+/// Encodes `src` into `dst`, of equal length; without `screen` the result may be empty.
 #[inline(always)]
 pub(crate) fn encode<C: Store>(
     e: &Encoder,
@@ -62,183 +71,201 @@ pub(crate) fn encode<C: Store>(
     dst: &mut [C],
     screen: bool,
 ) -> Screen {
-    match (e.method, screen, words) {
-        (Method::Nearest, false, _) if e.has_neg_zero => {
-            blocks::<C, false>(e, src, dst, |x| nearest::<true>(e, x))
+    let e = *e;
+    match (e.method, words) {
+        (Method::Nearest, _) if e.has_neg_zero => run(Nearest::<true>(e), src, dst, screen),
+        (Method::Nearest, _) => run(Nearest::<false>(e), src, dst, screen),
+        (Method::Truncating, _) => run(Truncating(e), src, dst, screen),
+        (Method::General, Words::None) => run(General(e), src, dst, screen),
+        (Method::General, Words::Stream(stream, start)) => {
+            run(FromStream(e, stream, start), src, dst, screen)
         }
-        (Method::Nearest, true, _) if e.has_neg_zero => {
-            blocks::<C, true>(e, src, dst, |x| nearest::<true>(e, x))
-        }
-        (Method::Nearest, _, _) => blocks::<C, true>(e, src, dst, |x| nearest::<false>(e, x)),
-        (Method::Truncating, _, _) => blocks::<C, true>(e, src, dst, |x| truncating(e, x)),
-        (Method::General, _, Words::None) => {
-            blocks::<C, true>(e, src, dst, |x| general::<false>(e, x, 0))
-        }
-        (Method::General, _, Words::Stream(stream, start)) => {
-            stochastic(e, src, dst, |words, at| fill(words, stream, start + at as u64))
-        }
-        (Method::General, _, Words::Given(given)) => stochastic(e, src, dst, |words, at| {
-            let rest = given.get(at..).unwrap_or(&[]);
-            let n = rest.len().min(BLOCK);
-            words[..n].copy_from_slice(&rest[..n]);
-        }),
-        (Method::Reference, _, _) => unreachable!("the caller encodes by reference"),
+        (Method::General, Words::Given(words)) => run(FromWords(e, words), src, dst, screen),
+        (Method::Reference, _) => unreachable!("the caller encodes by reference"),
     }
 }
 
-/// Whole blocks, then the tail through a padded block.
+/// One loop with the screen, and one without.
 #[inline(always)]
-fn blocks<C: Store, const SCREEN: bool>(
-    e: &Encoder,
-    src: &[f32],
-    dst: &mut [C],
-    one: impl Fn(u32) -> u32,
-) -> Screen {
-    let mut screen = Screen::default();
-    let mut peaks = [0u32; BLOCK];
-    let mut block = |s: &[f32; BLOCK], screen: &mut Screen| {
-        let mut codes = [C::default(); BLOCK];
-        for i in 0..BLOCK {
-            let x = s[i].to_bits();
-            codes[i] = C::narrow(one(x));
-            if SCREEN {
-                peaks[i] = peaks[i].max(x & !SIGN);
-            }
-        }
-        if SCREEN {
-            screen.zeros += u64::from(zeros(e, &codes));
-        }
-        codes
-    };
+fn run<C: Store>(step: impl Step, src: &[f32], dst: &mut [C], screen: bool) -> Screen {
+    if screen { blocks::<C, true>(step, src, dst) } else { blocks::<C, false>(step, src, dst) }
+}
+
+/// Every value: whole blocks, then the tail through a padded block.
+#[inline(always)]
+fn blocks<C: Store, const SCREEN: bool>(step: impl Step, src: &[f32], dst: &mut [C]) -> Screen {
+    let mut seen = Seen::default();
     let (s_blocks, s_tail) = src.as_chunks::<BLOCK>();
     let (d_blocks, d_tail) = dst.as_chunks_mut::<BLOCK>();
+    let mut at = 0;
     for (s, d) in s_blocks.iter().zip(d_blocks) {
-        *d = block(s, &mut screen);
+        *d = block::<C, SCREEN>(step, s, at, &mut seen);
+        at += BLOCK;
     }
     if !s_tail.is_empty() {
-        let mut padded = [1.0; BLOCK];
-        padded[..s_tail.len()].copy_from_slice(s_tail);
-        // The padding must not raise the peak or count as zero.
-        let fill = s_tail.iter().copied().find(|x| *x != 0.0).unwrap_or(0.0);
-        padded[s_tail.len()..].fill(fill);
-        let before = screen.zeros;
-        let codes = block(&padded, &mut screen);
-        d_tail.copy_from_slice(&codes[..s_tail.len()]);
-        if SCREEN {
-            let tail = d_tail.iter().filter(|c| c.wide() & e.magnitude_mask == 0).count();
-            screen.zeros = before + tail as u64;
-        }
-    }
-    if SCREEN {
-        screen.peak = peaks.iter().copied().fold(0, u32::max);
-    }
-    screen
-}
-
-/// How many codes of a block have magnitude zero.
-#[inline(always)]
-fn zeros<C: Store>(e: &Encoder, codes: &[C; BLOCK]) -> u8 {
-    let mask = C::narrow(e.magnitude_mask).wide();
-    let mut count = 0;
-    for c in codes {
-        count += u8::from(c.wide() & mask == 0);
-    }
-    count
-}
-
-/// `general` with a word for each value.
-#[inline(always)]
-fn stochastic<C: Store>(
-    e: &Encoder,
-    src: &[f32],
-    dst: &mut [C],
-    fill: impl Fn(&mut [u32; BLOCK], usize),
-) -> Screen {
-    let mut screen = Screen::default();
-    let mut words = [0; BLOCK];
-    let mut at = 0;
-    for (s, d) in src.chunks(BLOCK).zip(dst.chunks_mut(BLOCK)) {
-        fill(&mut words, at);
-        at += BLOCK;
         let mut padded = [0.0; BLOCK];
-        padded[..s.len()].copy_from_slice(s);
-        let mut codes = [C::default(); BLOCK];
-        let mut peaks = [0; BLOCK];
-        for i in 0..BLOCK {
-            let x = padded[i].to_bits();
-            peaks[i] = x & !SIGN;
-            codes[i] = C::narrow(general::<true>(e, x, words[i]));
+        padded[..s_tail.len()].copy_from_slice(s_tail);
+        let codes = block::<C, SCREEN>(step, &padded, at, &mut seen);
+        d_tail.copy_from_slice(&codes[..s_tail.len()]);
+    }
+    Screen {
+        peak: seen.peak.iter().copied().fold(0, u32::max),
+        beyond: seen.beyond.iter().sum(),
+        small: seen.small.iter().sum(),
+    }
+}
+
+/// A [`Screen`] by lane.
+#[derive(Default)]
+struct Seen {
+    peak: [u32; BLOCK],
+    beyond: [u32; BLOCK],
+    small: [u32; BLOCK],
+}
+
+#[inline(always)]
+fn block<C: Store, const SCREEN: bool>(
+    step: impl Step,
+    src: &[f32; BLOCK],
+    at: usize,
+    seen: &mut Seen,
+) -> [C; BLOCK] {
+    let mut codes = [C::default(); BLOCK];
+    for i in 0..BLOCK {
+        let x = src[i].to_bits();
+        codes[i] = C::narrow(step.code(x, at + i));
+        if SCREEN {
+            let x = x & !SIGN;
+            let e = step.encoder();
+            seen.peak[i] = seen.peak[i].max(x);
+            seen.beyond[i] += u32::from(x > e.beyond);
+            seen.small[i] += u32::from(x.wrapping_sub(1) < e.small); // zero becomes the largest
         }
-        d.copy_from_slice(&codes[..s.len()]);
-        screen.peak = screen.peak.max(peaks.iter().copied().fold(0, u32::max));
-        screen.zeros += u64::from(zeros(e, &codes)) - (BLOCK - s.len()) as u64;
     }
-    screen
+    codes
 }
 
-/// The words of 64 elements in a row.
-#[inline(always)]
-fn fill(words: &mut [u32; BLOCK], stream: RandomStream, start: u64) {
-    for (i, word) in words.iter_mut().enumerate() {
-        *word = stream.word(start.wrapping_add(i as u64));
-    }
-}
+/// Nearest even by one addition; see the module. Only the bits that are stored are meant.
+#[derive(Clone, Copy)]
+struct Nearest<const NEG_ZERO: bool>(Encoder);
 
-/// Nearest even by one addition; see the module.
-#[inline(always)]
-fn nearest<const NEG_ZERO: bool>(e: &Encoder, x: u32) -> u32 {
-    let n = &e.nearest;
-    let scaled = f32::from_bits(x & !SIGN) * e.scale;
-    let clamped = if n.limit < scaled { n.limit } else { scaled };
-    let a = clamped.to_bits().min(n.nan);
-    let c = (a.max(n.floor) & INF) + n.lift;
-    let sum = (f32::from_bits(a) + f32::from_bits(c)).to_bits();
-    let field = (c >> (23 - e.man_bits)).wrapping_sub(n.origin);
-    let code = sum.wrapping_sub(c).wrapping_add(field);
-    let sign = (x & SIGN) >> e.sign_shift;
-    if NEG_ZERO || code != 0 { code | sign } else { code }
+impl<const NEG_ZERO: bool> Step for Nearest<NEG_ZERO> {
+    #[inline(always)]
+    fn encoder(&self) -> &Encoder {
+        &self.0
+    }
+
+    #[inline(always)]
+    fn code(&self, x: u32, _: usize) -> u32 {
+        let (e, n) = (&self.0, &self.0.nearest);
+        let scaled = f32::from_bits(x & !SIGN) * e.scale;
+        let clamped = if n.limit < scaled { n.limit } else { scaled };
+        let a = clamped.to_bits().min(n.nan);
+        let exponent = a.max(n.floor) & INF;
+        let sum = f32::from_bits(a) + f32::from_bits(exponent.wrapping_add(n.lift));
+        let code = sum.to_bits().wrapping_add(exponent >> (e.man_lift & 31));
+        let sign = (x >> (e.sign_shift & 31)) & e.sign_mask;
+        if NEG_ZERO || code & e.code_mask != 0 { code | sign } else { 0 }
+    }
 }
 
 /// Nearest even where the target has f32's exponents: add just under half of the last place.
-#[inline(always)]
-fn truncating(e: &Encoder, x: u32) -> u32 {
-    let shift = 23 - e.man_bits;
-    let scaled = f32::from_bits(x & !SIGN) * e.scale;
-    let limit = e.nearest.limit;
-    let clamped = if limit < scaled { limit } else { scaled };
-    let a = clamped.to_bits();
-    let a = if a > INF { QUIET_NAN } else { a };
-    let odd = (a >> shift) & 1;
-    let code = (a + (1 << (shift - 1)) - 1 + odd) >> shift;
-    code | (x & SIGN) >> e.sign_shift
+#[derive(Clone, Copy)]
+struct Truncating(Encoder);
+
+impl Step for Truncating {
+    #[inline(always)]
+    fn encoder(&self) -> &Encoder {
+        &self.0
+    }
+
+    #[inline(always)]
+    fn code(&self, x: u32, _: usize) -> u32 {
+        let (e, n) = (&self.0, &self.0.nearest);
+        let shift = e.man_lift & 31;
+        let scaled = f32::from_bits(x & !SIGN) * e.scale;
+        let clamped = if n.limit < scaled { n.limit } else { scaled };
+        let a = clamped.to_bits();
+        let a = if a > INF { QUIET_NAN } else { a };
+        let odd = (a >> shift) & 1;
+        let code = a.wrapping_add(n.lift).wrapping_add(odd) >> shift;
+        code | (x >> (e.sign_shift & 31)) & e.sign_mask
+    }
+}
+
+/// Any deterministic rounding.
+#[derive(Clone, Copy)]
+struct General(Encoder);
+
+impl Step for General {
+    #[inline(always)]
+    fn encoder(&self) -> &Encoder {
+        &self.0
+    }
+
+    #[inline(always)]
+    fn code(&self, x: u32, _: usize) -> u32 {
+        general::<false>(&self.0, x, 0)
+    }
+}
+
+/// Stochastic, by the words of a stream from an element on.
+#[derive(Clone, Copy)]
+struct FromStream(Encoder, RandomStream, u64);
+
+impl Step for FromStream {
+    #[inline(always)]
+    fn encoder(&self) -> &Encoder {
+        &self.0
+    }
+
+    #[inline(always)]
+    fn code(&self, x: u32, index: usize) -> u32 {
+        general::<true>(&self.0, x, self.1.word(self.2.wrapping_add(index as u64)))
+    }
+}
+
+/// Stochastic, by given words; the padding of the last block has none.
+#[derive(Clone, Copy)]
+struct FromWords<'a>(Encoder, &'a [u32]);
+
+impl Step for FromWords<'_> {
+    #[inline(always)]
+    fn encoder(&self) -> &Encoder {
+        &self.0
+    }
+
+    #[inline(always)]
+    fn code(&self, x: u32, index: usize) -> u32 {
+        let word = if index < self.1.len() { self.1[index] } else { 0 };
+        general::<true>(&self.0, x, word)
+    }
 }
 
 /// Any rounding: align, compare the fraction with the threshold, pack, then the special cases.
 #[inline(always)]
 fn general<const RANDOM: bool>(e: &Encoder, x: u32, word: u32) -> u32 {
     let g = &e.general;
-    let negative = x >> 31 != 0;
-    let pick = |pair: [u32; 2]| if negative { pair[1] } else { pair[0] };
+    let negative = 0u32.wrapping_sub(x >> 31);
+    let pick = |pair: [u32; 2]| pair[0] ^ ((pair[0] ^ pair[1]) & negative);
     let a = (f32::from_bits(x & !SIGN) * e.scale).to_bits();
     let field = (a >> 23).max(1) as i32;
-    let significand = (a & 0x007f_ffff) | if a >> 23 != 0 { 1 << 23 } else { 0 };
+    let significand = (a & 0x007f_ffff) | (u32::from(a >= 1 << 23) << 23);
     let exponent = (field - 127).max(e.emin);
-    let shift = (23 - e.man_bits as i32 + exponent - (field - 127)) as u32;
+    let shift = (e.man_lift as i32 + exponent - (field - 127)) as u32;
     let kept = significand >> shift.min(31);
-    // frac · 2^32, rounded down; a shift beyond 32 leaves only zeros or, for a deterministic
-    // mode, "something below a half".
-    let fraction = if RANDOM && shift > 32 {
-        significand >> (shift - 32).min(31)
-    } else {
-        significand << (32 - shift.min(32))
-    };
-    let above = if RANDOM { !(word & g.random_mask) } else { pick(g.above) - (kept & g.odd) };
+    // frac · 2^32, rounded down. A shift beyond 32 leaves zeros above it: exactly so for a
+    // stochastic mode; for a deterministic one "something below a half" is enough.
+    let near = significand << ((32 - shift.min(32)) & 31);
+    let far = significand >> shift.saturating_sub(32).min(31);
+    let fraction = if RANDOM && shift > 32 { far } else { near };
     let fraction = if RANDOM { fraction & g.random_mask } else { fraction };
+    let above = if RANDOM { !(word & g.random_mask) } else { pick(g.above) - (kept & g.odd) };
     let away = u32::from(fraction > above);
-    let code = (((exponent - e.emin) as u32) << e.man_bits) + kept + away;
+    let code = (((exponent - e.emin) as u32) << (e.man_bits & 31)) + kept + away;
     let code = if code > g.max_code { pick(g.over) } else { code };
     let code = if a == INF { g.inf_code } else { code };
-    let sign = (x & SIGN) >> e.sign_shift;
-    let code = if e.has_neg_zero || code != 0 { code | sign } else { code };
-    if a > INF { pick(g.nan_code) } else { code }
+    let sign = (x >> (e.sign_shift & 31)) & e.sign_mask;
+    let sign = if code == 0 && !e.has_neg_zero { 0 } else { sign };
+    if a > INF { pick(g.nan_code) } else { code | sign }
 }

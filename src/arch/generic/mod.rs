@@ -1,4 +1,4 @@
-//! The kernels, written once in safe Rust over blocks of 64 values.
+//! The kernels, written once in safe Rust over blocks of 16 values.
 //!
 //! Every function here is `#[inline(always)]` and has no `cfg`, no intrinsic and no branch on
 //! data, so that each instruction set's file only compiles it again with other features enabled
@@ -10,5 +10,6 @@ pub(super) mod decode;
 pub(super) mod encode;
 pub(super) mod narrow;
 
-/// Values handled together: four 512-bit registers of f32.
-pub(super) const BLOCK: usize = 64;
+/// Values handled together: one 512-bit register of f32, and enough independent work for
+/// narrower ones.
+pub(super) const BLOCK: usize = 16;

@@ -1,0 +1,75 @@
+//! The command line of the [`quarter`] crate: what the binary `quarter` runs.
+//!
+//! ```text
+//! quarter formats                          limits and epsilons of every format
+//! quarter formats --codes e4m3             every code of a format, and its value
+//! quarter cast IN.npy OUT.npy --to e4m3    an array to another format, one rounding an element
+//! ```
+//!
+//! The exit status is 0 when all is done, 1 on failure (`quarter: ...` on stderr, and no output
+//! file) and 2 for a command line that is not understood. It is a library so that tests and fuzz
+//! targets reach [`npy`]; programs use `quarter` itself.
+
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+pub mod cast;
+pub mod formats;
+pub mod npy;
+pub mod output;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use quarter::Isa;
+use std::io::{self, Write as _};
+
+/// FP8, MX and BF16 number formats, exact in every bit.
+///
+/// The environment variable QUARTER_ISA names the instruction set to use instead of the best one
+/// (scalar, avx2, avx512, neon); the bits are the same.
+#[derive(Debug, Parser)]
+#[command(name = "quarter", version)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show the limits of every format, or every code of one.
+    Formats(formats::Args),
+    /// Convert an .npy array to another format, rounding each element once.
+    Cast(cast::Args),
+}
+
+/// Runs a command line.
+///
+/// # Errors
+/// What went wrong, with the file or the flag it went wrong with.
+pub fn run(cli: &Cli) -> anyhow::Result<()> {
+    check_isa()?;
+    let mut text = Vec::new();
+    match &cli.command {
+        Command::Formats(args) => formats::run(args, &mut text)?,
+        Command::Cast(args) => writeln!(text, "{}", cast::run(args)?)?,
+    }
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(&text).and_then(|()| stdout.flush()).context("standard output")
+}
+
+/// Whether a command failed because nobody reads its output any more, as under `| head`.
+#[must_use]
+pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let kind = error.root_cause().downcast_ref::<io::Error>().map(io::Error::kind);
+    kind == Some(io::ErrorKind::BrokenPipe)
+}
+
+/// The library ignores a QUARTER_ISA that this processor lacks; somebody at a terminal is told.
+fn check_isa() -> anyhow::Result<()> {
+    Isa::from_environment().map(drop).with_context(|| {
+        let names: Vec<_> = Isa::available().map(Isa::name).collect();
+        format!("environment variable QUARTER_ISA (this processor has {})", names.join(", "))
+    })
+}
