@@ -56,3 +56,8 @@ pub use format::{
     Specials, Unpacked,
 };
 pub use format::{bf16_from_f64, bf16_mul_add, f16_from_f64, f16_mul_add};
+
+/// The README's example is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -110,6 +110,8 @@ kernel_table! {
     f16_to_f32(src: &[u16], dst: &mut [f32]);
     /// Copies bytes past the cache, where the instruction set can. `dst` is as long as `src`.
     stream(src: &[u8], dst: &mut [u8]);
+    /// Makes what was streamed visible to other threads; call it before they can look.
+    fence();
 }
 
 /// Compiles the generic kernels with a feature attribute into the table `KERNELS`. Decoding and
@@ -117,7 +119,8 @@ kernel_table! {
 macro_rules! compile_kernels {
     (
         $(#[$feature:meta])*
-        decode_f32: $decode_f32:path, decode_bf16: $decode_bf16:path, stream: $stream:path
+        decode_f32: $decode_f32:path, decode_bf16: $decode_bf16:path,
+        stream: $stream:path, fence: $fence:path
     ) => {
         $crate::arch::compile_kernels! { @functions [$(#[$feature])*]
             encode_u8 encode::encode(e: &Encoder, w: Words<'_>, s: &[f32], d: &mut [u8], screen: bool) -> Screen;
@@ -144,6 +147,7 @@ macro_rules! compile_kernels {
             bf16_to_f32,
             f16_to_f32,
             stream: $stream,
+            fence: $fence,
         };
     };
     (@functions $features:tt

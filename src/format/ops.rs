@@ -96,7 +96,8 @@ macro_rules! arithmetic {
 
             #[inline(always)]
             const fn from_result(x: f32) -> Self {
-                Self::result(Unpacked::from_f32(x))
+                let result = Self::from_f32(x);
+                if x.is_nan() || result.is_nan() { Self::NO_NUMBER } else { result }
             }
 
             /// 1/x, rounded once.

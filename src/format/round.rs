@@ -56,6 +56,7 @@ impl Rounding {
 
     /// The number of random bits the mode uses; 0 for a deterministic one.
     #[must_use]
+    #[inline]
     pub const fn random_bits(self) -> u8 {
         match self {
             Self::NearestEven | Self::NearestAway | Self::TowardZero | Self::Up | Self::Down => 0,
@@ -68,6 +69,7 @@ impl Rounding {
 
     /// Whether the mode needs random words.
     #[must_use]
+    #[inline]
     pub const fn is_stochastic(self) -> bool {
         !matches!(
             self,
@@ -82,6 +84,7 @@ impl Rounding {
 
     /// # Errors
     /// [`Error::Range`] unless the mode is deterministic or uses 8 to 32 bits.
+    #[inline]
     pub(crate) const fn check(self) -> Result<(), Error> {
         let bits = self.random_bits();
         if self.is_stochastic() && (bits < 8 || bits > 32) {

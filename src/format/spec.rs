@@ -84,66 +84,77 @@ impl FormatSpec {
 
     /// The name used everywhere: `e4m3`, `bf16` ...
     #[must_use]
+    #[inline]
     pub const fn name(&self) -> &'static str {
         self.name
     }
 
     /// Names of the same format elsewhere (torch, ml_dtypes, safetensors).
     #[must_use]
+    #[inline]
     pub const fn aliases(&self) -> &'static [&'static str] {
         self.aliases
     }
 
     /// Width of the exponent field.
     #[must_use]
+    #[inline]
     pub const fn exp_bits(&self) -> u32 {
         self.exp_bits
     }
 
     /// Width of the stored mantissa field.
     #[must_use]
+    #[inline]
     pub const fn man_bits(&self) -> u32 {
         self.man_bits
     }
 
     /// What is subtracted from the exponent field.
     #[must_use]
+    #[inline]
     pub const fn bias(&self) -> i32 {
         self.bias
     }
 
     /// Whether there is a sign bit.
     #[must_use]
+    #[inline]
     pub const fn signed(&self) -> bool {
         self.signed
     }
 
     /// Whether exponent field 0 holds zero and the subnormals.
     #[must_use]
+    #[inline]
     pub const fn has_zero(&self) -> bool {
         self.has_zero
     }
 
     /// How infinities and NaN are coded.
     #[must_use]
+    #[inline]
     pub const fn specials(&self) -> Specials {
         self.specials
     }
 
     /// Where the definition stands.
     #[must_use]
+    #[inline]
     pub const fn source(&self) -> &'static str {
         self.source
     }
 
     /// Width of a code in bits.
     #[must_use]
+    #[inline]
     pub const fn bits(&self) -> u32 {
         self.signed as u32 + self.exp_bits + self.man_bits
     }
 
     /// Width of the unsigned integer that stores a code: 8, 16, 32 or 64.
     #[must_use]
+    #[inline]
     pub const fn storage_bits(&self) -> u32 {
         let b = self.bits().next_power_of_two();
         if b < 8 { 8 } else { b }
@@ -151,48 +162,56 @@ impl FormatSpec {
 
     /// Bits of significand with the hidden bit (p in error analysis).
     #[must_use]
+    #[inline]
     pub const fn precision(&self) -> u32 {
         self.man_bits + 1
     }
 
     /// All bits of a code.
     #[must_use]
+    #[inline]
     pub const fn code_mask(&self) -> u64 {
         u64::MAX >> (64 - self.bits())
     }
 
     /// The exponent and mantissa bits of a code.
     #[must_use]
+    #[inline]
     pub const fn magnitude_mask(&self) -> u64 {
         u64::MAX >> (64 - self.exp_bits - self.man_bits)
     }
 
     /// The sign bit of a code; 0 in an unsigned format.
     #[must_use]
+    #[inline]
     pub const fn sign_mask(&self) -> u64 {
         self.code_mask() & !self.magnitude_mask()
     }
 
     /// Whether infinities exist.
     #[must_use]
+    #[inline]
     pub const fn has_inf(&self) -> bool {
         matches!(self.specials, Specials::Ieee)
     }
 
     /// Whether a NaN exists.
     #[must_use]
+    #[inline]
     pub const fn has_nan(&self) -> bool {
         !matches!(self.specials, Specials::None)
     }
 
     /// Whether negative zero exists.
     #[must_use]
+    #[inline]
     pub const fn has_neg_zero(&self) -> bool {
         self.signed && self.has_zero && !matches!(self.specials, Specials::NanNegZero)
     }
 
     /// The code of +Inf.
     #[must_use]
+    #[inline]
     pub const fn inf_code(&self) -> Option<u64> {
         match self.specials {
             Specials::Ieee => Some(((1 << self.exp_bits) - 1) << self.man_bits),
@@ -202,6 +221,7 @@ impl FormatSpec {
 
     /// The code of the quiet NaN (the positive one where NaN has a sign).
     #[must_use]
+    #[inline]
     pub const fn nan_code(&self) -> Option<u64> {
         match self.specials {
             Specials::Ieee => Some(((1 << (self.exp_bits + 1)) - 1) << (self.man_bits - 1)),
@@ -213,6 +233,7 @@ impl FormatSpec {
 
     /// Whether `code` is a NaN.
     #[must_use]
+    #[inline]
     pub const fn is_nan_code(&self, code: u64) -> bool {
         let magnitude = code & self.magnitude_mask();
         match self.specials {
@@ -225,6 +246,7 @@ impl FormatSpec {
 
     /// The code of the largest finite number.
     #[must_use]
+    #[inline]
     pub const fn max_code(&self) -> u64 {
         match self.specials {
             Specials::Ieee => (((1 << self.exp_bits) - 1) << self.man_bits) - 1,
@@ -235,36 +257,42 @@ impl FormatSpec {
 
     /// The code of the smallest positive normal number.
     #[must_use]
+    #[inline]
     pub const fn min_normal_code(&self) -> u64 {
         if self.has_zero { 1 << self.man_bits } else { 0 }
     }
 
     /// Exponent of the smallest normal number: min normal = 2^emin.
     #[must_use]
+    #[inline]
     pub const fn emin(&self) -> i32 {
         self.has_zero as i32 - self.bias
     }
 
     /// Exponent of the largest finite number: 2^emax ≤ max < 2^(emax + 1).
     #[must_use]
+    #[inline]
     pub const fn emax(&self) -> i32 {
         (self.max_code() >> self.man_bits) as i32 - self.bias
     }
 
     /// The largest finite number.
     #[must_use]
+    #[inline]
     pub const fn max(&self) -> f64 {
         self.decode_f64(self.max_code())
     }
 
     /// The smallest positive normal number.
     #[must_use]
+    #[inline]
     pub const fn min_normal(&self) -> f64 {
         self.decode_f64(self.min_normal_code())
     }
 
     /// The smallest positive number: the smallest subnormal, where there are subnormals.
     #[must_use]
+    #[inline]
     pub const fn min_positive(&self) -> f64 {
         self.decode_f64(if self.has_zero { 1 } else { 0 })
     }
@@ -273,12 +301,14 @@ impl FormatSpec {
     ///
     /// E2M1, E8M0 and their like included: there it is the spacing in [1, 2).
     #[must_use]
+    #[inline]
     pub const fn epsilon(&self) -> f64 {
         f64::from_bits((1023 - self.man_bits as u64) << 52)
     }
 
     /// How many codes are finite numbers, zeros included.
     #[must_use]
+    #[inline]
     pub const fn finite_codes(&self) -> u64 {
         let one_sign = self.max_code() + 1;
         if !self.signed {
@@ -292,6 +322,7 @@ impl FormatSpec {
 
     /// How many codes are NaN.
     #[must_use]
+    #[inline]
     pub const fn nan_codes(&self) -> u64 {
         let infinities = if self.has_inf() { 1 + self.signed as u64 } else { 0 };
         self.code_mask() - (self.finite_codes() - 1) - infinities
@@ -299,12 +330,14 @@ impl FormatSpec {
 
     /// The exact value of a code as f64; NaN keeps its sign. Bits above the format's are ignored.
     #[must_use]
+    #[inline]
     pub const fn decode_f64(&self, code: u64) -> f64 {
         Unpacked::decode(self, code).to_f64()
     }
 
     /// The value of a code as f32: exact for every format of up to 16 bits.
     #[must_use]
+    #[inline]
     pub const fn decode_f32(&self, code: u64) -> f32 {
         Unpacked::decode(self, code).to_f32()
     }

@@ -119,6 +119,9 @@ impl Job<'_> {
             (codes, dst) = (c1, d1);
         }
         self.piece(codes, dst, stream);
+        if stream {
+            self.kernels.fence();
+        }
     }
 
     /// At most `PIECE` elements.

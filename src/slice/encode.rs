@@ -169,6 +169,9 @@ impl Job<'_> {
                 None => break,
             }
         }
+        if stream {
+            self.kernels.fence();
+        }
         stats
     }
 

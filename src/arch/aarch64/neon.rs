@@ -7,7 +7,8 @@ use crate::arch::scalar;
 
 compile_kernels! {
     #[target_feature(enable = "neon")]
-    decode_f32: decode_f32, decode_bf16: decode_bf16, stream: scalar::copy
+    decode_f32: decode_f32, decode_bf16: decode_bf16,
+    stream: scalar::copy, fence: scalar::no_fence
 }
 
 #[target_feature(enable = "neon")]

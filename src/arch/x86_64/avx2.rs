@@ -1,13 +1,14 @@
 //! AVX2 with FMA (x86-64-v3): Haswell and Zen on.
 
-use super::stream;
+use super::{fence, stream};
 use crate::arch::compile_kernels;
 use crate::arch::decoder::Decoder;
 use crate::arch::generic::decode;
 
 compile_kernels! {
     #[target_feature(enable = "avx2,fma")]
-    decode_f32: decode_f32, decode_bf16: decode_bf16, stream: stream
+    decode_f32: decode_f32, decode_bf16: decode_bf16,
+    stream: stream, fence: fence
 }
 
 #[target_feature(enable = "avx2,fma")]

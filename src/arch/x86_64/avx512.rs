@@ -5,7 +5,7 @@
 //! into f32. The codes are first permuted so that interleaving, which works within 128-bit
 //! lanes, leaves them in order.
 
-use super::stream;
+use super::{fence, stream};
 use crate::arch::compile_kernels;
 use crate::arch::decoder::Decoder;
 use crate::arch::generic::decode;
@@ -13,7 +13,8 @@ use core::arch::x86_64::*;
 
 compile_kernels! {
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
-    decode_f32: decode_f32, decode_bf16: decode_bf16, stream: stream
+    decode_f32: decode_f32, decode_bf16: decode_bf16,
+    stream: stream, fence: fence
 }
 
 const BLOCK: usize = 64;

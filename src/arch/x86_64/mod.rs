@@ -6,6 +6,7 @@ pub(super) mod avx512;
 use core::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_sfence, _mm_stream_si128};
 
 /// Copies bytes with non-temporal stores: memory is written without being read into the cache.
+/// To be followed by [`fence`], once for many.
 #[target_feature(enable = "sse2")]
 fn stream(src: &[u8], dst: &mut [u8]) {
     assert_eq!(src.len(), dst.len());
@@ -21,6 +22,10 @@ fn stream(src: &[u8], dst: &mut [u8]) {
         unsafe { _mm_stream_si128(to.as_mut_ptr().cast::<__m128i>(), bytes) };
     }
     to_tail.copy_from_slice(from_tail);
-    // Non-temporal stores are weakly ordered; make them visible before anyone is told.
+}
+
+/// Makes what was streamed visible: non-temporal stores are weakly ordered.
+#[target_feature(enable = "sse2")]
+fn fence() {
     _mm_sfence();
 }
