@@ -13,7 +13,8 @@
 mod harness;
 
 use harness::data::{Data, SCALE};
-use harness::{Entry, Group, Suite, limits};
+use harness::limits::{Moves, contestant, yardsticks};
+use harness::{Group, Suite};
 use quarter::slice::{
     CodesMut, DecodeOptions, EncodeOptions, FormatSliceExt, Random, ValuesMut, decode, encode,
     encode_stats,
@@ -23,22 +24,13 @@ use quarter::{FormatId, Isa, Policy, RandomStream, Rounding};
 /// One job: how quarter does it, and the loop that only moves its bytes.
 struct Case {
     name: &'static str,
-    /// Bytes read and written an element.
-    bytes: f64,
     ours: fn(&mut Data, Isa, usize),
-    limit: (&'static str, fn(&mut Data, Isa, usize)),
+    moves: Moves,
 }
 
 const SATURATE: Policy = Policy::SATURATE;
 const SEEDED: Random =
     Random::Stream { stream: RandomStream { seed: 7, tensor: 1, step: 1 }, start: 0 };
-
-const NARROW: (&str, fn(&mut Data, Isa, usize)) = ("read 4, write 1", |d, isa, threads| {
-    limits::split(threads, &d.f32, &mut d.to_u8, &|s, t| limits::f32_to_u8(isa, s, t));
-});
-const WIDEN: (&str, fn(&mut Data, Isa, usize)) = ("read 1, write 4", |d, isa, threads| {
-    limits::split(threads, &d.codes, &mut d.to_f32, &|s, t| limits::u8_to_f32(isa, s, t));
-});
 
 /// f32 → 8-bit codes under `policy`.
 fn to_u8(d: &mut Data, id: FormatId, options: EncodeOptions) {
@@ -77,162 +69,141 @@ use FormatId::{F4E2M1, F8E4M3, F8E5M2};
 const CASES: &[Case] = &[
     Case {
         name: "f32 → e4m3 scaled",
-        bytes: 5.0,
         ours: |d, isa, threads| to_u8(d, F8E4M3, scaled(isa, threads)),
-        limit: NARROW,
+        moves: Moves::F32ToU8,
     },
     Case {
         name: "f32 → e5m2 scaled",
-        bytes: 5.0,
         ours: |d, isa, threads| to_u8(d, F8E5M2, scaled(isa, threads)),
-        limit: NARROW,
+        moves: Moves::F32ToU8,
     },
     Case {
         name: "f32 → e4m3 scaled, statistics",
-        bytes: 5.0,
         ours: |d, isa, threads| {
             with_stats(&d.f32, &mut d.to_u8, F8E4M3, scaled(isa, threads));
         },
-        limit: NARROW,
+        moves: Moves::F32ToU8,
     },
     Case {
         name: "f32 → e5m2 scaled, statistics",
-        bytes: 5.0,
         ours: |d, isa, threads| {
             with_stats(&d.f32, &mut d.to_u8, F8E5M2, scaled(isa, threads));
         },
-        limit: NARROW,
+        moves: Moves::F32ToU8,
     },
     Case {
         name: "f32 → e4m3 scaled, statistics, half of the values zero",
-        bytes: 5.0,
         ours: |d, isa, threads| {
             with_stats(&d.relu, &mut d.to_u8, F8E4M3, scaled(isa, threads));
         },
-        limit: NARROW,
+        moves: Moves::F32ToU8,
     },
     Case {
         name: "f32 → e4m3 scaled, statistics, one in a hundred saturating",
-        bytes: 5.0,
         ours: |d, isa, threads| {
             let options = scaled(isa, threads).scale(SCALE * 2.17);
             with_stats(&d.f32, &mut d.to_u8, F8E4M3, options);
         },
-        limit: NARROW,
+        moves: Moves::F32ToU8,
     },
     Case {
         name: "f32 → e4m3",
-        bytes: 5.0,
         ours: |d, isa, threads| to_u8(d, F8E4M3, options(Policy::NONFINITE, isa, threads)),
-        limit: NARROW,
+        moves: Moves::F32ToU8,
     },
     Case {
         name: "f32 → e4m3 scaled, toward zero",
-        bytes: 5.0,
         ours: |d, isa, threads| {
             let options = options(SATURATE.rounding(Rounding::TowardZero), isa, threads);
             to_u8(d, F8E4M3, options.scale(SCALE));
         },
-        limit: NARROW,
+        moves: Moves::F32ToU8,
     },
     Case {
         name: "f32 → e4m3 scaled, stochastic",
-        bytes: 5.0,
         ours: |d, isa, threads| {
             let options = options(SATURATE.rounding(Rounding::STOCHASTIC), isa, threads);
             to_u8(d, F8E4M3, options.scale(SCALE).random(SEEDED));
         },
-        limit: NARROW,
+        moves: Moves::F32ToU8,
     },
     Case {
         name: "f32 → e2m1 scaled, packed",
-        bytes: 4.5,
         ours: |d, isa, threads| {
             let packed = CodesMut::Packed(&mut d.to_u8[..d.f32.len() / 2]);
             let options = scaled(isa, threads).scale(1.0);
             encode(F4E2M1.spec(), &d.f32[..], packed, &options).expect("half the bytes");
         },
-        limit: ("read 4, write 1/2", |d, isa, threads| {
-            let packed = &mut d.to_u8[..d.f32.len() / 2];
-            limits::split(threads, &d.f32, packed, &|s, t| limits::f32_to_u4(isa, s, t));
-        }),
+        moves: Moves::F32ToU4,
     },
     Case {
         name: "f32 → bf16",
-        bytes: 6.0,
         ours: |d, isa, threads| {
             let options = options(Policy::NONFINITE, isa, threads);
             let bits = d.to_bf16.reinterpret_cast_mut();
             encode(FormatId::Bf16.spec(), &d.f32[..], bits, &options).expect("equal lengths");
         },
-        limit: ("read 4, write 2", |d, isa, threads| {
-            let bits = d.to_bf16.reinterpret_cast_mut();
-            limits::split(threads, &d.f32, bits, &|s, t| limits::f32_to_u16(isa, s, t));
-        }),
+        moves: Moves::F32ToU16,
     },
     Case {
         name: "f64 → e4m3 scaled",
-        bytes: 9.0,
         ours: |d, isa, threads| {
             let options = scaled(isa, threads);
             encode(F8E4M3.spec(), &d.f64[..], &mut d.to_u8[..], &options).expect("equal lengths");
         },
-        limit: ("read 8, write 1", |d, isa, threads| {
-            limits::split(threads, &d.f64, &mut d.to_u8, &|s, t| limits::f64_to_u8(isa, s, t));
-        }),
+        moves: Moves::F64ToU8,
     },
     Case {
         name: "bf16 → e4m3 scaled",
-        bytes: 3.0,
         ours: |d, isa, threads| {
             let options = scaled(isa, threads);
             encode(F8E4M3.spec(), &d.bf16[..], &mut d.to_u8[..], &options).expect("equal lengths");
         },
-        limit: ("read 2, write 1", |d, isa, threads| {
-            let bits = d.bf16.reinterpret_cast();
-            limits::split(threads, bits, &mut d.to_u8, &|s, t| limits::u16_to_u8(isa, s, t));
-        }),
+        moves: Moves::U16ToU8,
     },
     Case {
         name: "e4m3 → f32",
-        bytes: 5.0,
         ours: |d, isa, threads| {
             to_values(&d.codes, &mut d.to_f32[..], F8E4M3, decoding(isa, threads));
         },
-        limit: WIDEN,
+        moves: Moves::U8ToF32,
     },
     Case {
         name: "e4m3 → f32 scaled",
-        bytes: 5.0,
         ours: |d, isa, threads| {
             let options = decoding(isa, threads).scale_inv(1.0 / SCALE);
             to_values(&d.codes, &mut d.to_f32[..], F8E4M3, options);
         },
-        limit: WIDEN,
+        moves: Moves::U8ToF32,
     },
     Case {
         name: "e5m2 → f32",
-        bytes: 5.0,
         ours: |d, isa, threads| {
             to_values(&d.codes, &mut d.to_f32[..], F8E5M2, decoding(isa, threads));
         },
-        limit: WIDEN,
+        moves: Moves::U8ToF32,
     },
     Case {
         name: "e4m3 → bf16",
-        bytes: 3.0,
         ours: |d, isa, threads| {
             to_values(&d.codes, &mut d.to_bf16[..], F8E4M3, decoding(isa, threads));
         },
-        limit: ("read 1, write 2", |d, isa, threads| {
-            let bits = d.to_bf16.reinterpret_cast_mut();
-            limits::split(threads, &d.codes, bits, &|s, t| limits::u8_to_u16(isa, s, t));
-        }),
+        moves: Moves::U8ToU16,
+    },
+    Case {
+        name: "bf16 → f32",
+        ours: |d, isa, threads| {
+            let codes = d.bf16.reinterpret_cast();
+            let options = decoding(isa, threads);
+            decode(FormatId::Bf16.spec(), codes, &mut d.to_f32[..], &options)
+                .expect("equal lengths");
+        },
+        moves: Moves::U16ToF32,
     },
 ];
 
 fn main() {
-    let suite = Suite::new("quarter: slice conversions");
+    let suite = Suite::new("quarter: slice conversions", &[64 << 10, 16 << 20, 64 << 20]);
     for &n in &suite.options.sizes {
         let mut data = Data::new(n);
         for &threads in &suite.options.threads {
@@ -251,18 +222,10 @@ fn main() {
 fn group(case: &'static Case, elements: usize, threads: usize, isas: usize) -> Group<Data> {
     let best = Isa::best();
     let others = Isa::available().filter(|isa| *isa != best);
-    let mut entries: Vec<Entry<Data>> = std::iter::once(best)
-        .chain(others)
-        .take(isas)
-        .map(|isa| {
-            let run = move |d: &mut Data| (case.ours)(d, isa, threads);
-            Entry::new(format!("quarter {}", isa.name()), case.bytes, run)
-        })
-        .collect();
-    let (name, limit) = case.limit;
-    entries.push(Entry::new(name, case.bytes, move |d| limit(d, best, threads)));
-    entries.push(Entry::new("memcpy f32", 8.0, move |d: &mut Data| {
-        limits::split(threads, &d.f32, &mut d.to_f32, &|s, t| t.copy_from_slice(s));
-    }));
+    let ours = std::iter::once(best).chain(others).take(isas).map(|isa| {
+        let run = move |d: &mut Data| (case.ours)(d, isa, threads);
+        contestant(format!("quarter {}", isa.name()), case.moves, run)
+    });
+    let entries = ours.chain(yardsticks(case.moves, threads)).collect();
     Group { case: case.name.into(), elements, threads, entries }
 }

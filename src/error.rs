@@ -136,8 +136,8 @@ impl fmt::Display for Error {
             Self::Code { format, bits, got } => {
                 write!(f, "code {got:#x} does not fit the {bits} bits of {format}")
             }
-            Self::Name { what, got } => write!(f, "{got:?} is not a {what}"),
-            Self::Parse { got } => write!(f, "{got:?} is not a number"),
+            Self::Name { what, got } => write!(f, "{got:?} is no {what}"),
+            Self::Parse { got } => write!(f, "{got:?} is no number"),
         }
     }
 }

@@ -242,6 +242,18 @@ macro_rules! suite {
                 }
             }
 
+            /// `from_f32` has a path of its own; the definition is `Unpacked::encode`.
+            #[test]
+            fn from_f32_is_the_definition() {
+                for bits in (0..=u32::MAX).step_by(997).chain([0x7f80_0000, 0xff80_0000, 0x7f80_0001]) {
+                    let x = Unpacked::from_f32(f32::from_bits(bits));
+                    let want = x.encode(&T::SPEC, Policy::NONFINITE, 0).unwrap() as u8;
+                    assert_code!(T::from_f32(f32::from_bits(bits)), want, "f32 {bits:#010x}");
+                    let want = x.encode(&T::SPEC, Policy::SATURATE, 0).unwrap() as u8;
+                    assert_code!(T::from_f32_sat(f32::from_bits(bits)), want, "f32 {bits:#010x}");
+                }
+            }
+
             #[test]
             fn from_16_bits_and_integers() {
                 let oracle = oracle();

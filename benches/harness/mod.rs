@@ -39,13 +39,13 @@ cargo bench --bench NAME -- [--json] [--all] [--quick] [--sizes 64K,16M,64M] [--
 
 impl Options {
     /// Reads the command line; `cargo bench` itself adds `--bench`.
-    pub fn from_args() -> Self {
+    fn from_args(sizes: &[usize]) -> Self {
         let mut options = Self {
             filters: Vec::new(),
             json: false,
             all: false,
             quick: false,
-            sizes: vec![64 << 10, 16 << 20, 64 << 20],
+            sizes: sizes.to_vec(),
             threads: vec![1, 2],
         };
         let mut args = std::env::args().skip(1);
@@ -106,16 +106,6 @@ pub struct Entry<D> {
     pub run: Box<dyn Fn(&mut D) + Send + Sync>,
 }
 
-impl<D> Entry<D> {
-    pub fn new(
-        name: impl Into<String>,
-        bytes: f64,
-        run: impl Fn(&mut D) + Send + Sync + 'static,
-    ) -> Self {
-        Self { name: name.into(), bytes, run: Box::new(run) }
-    }
-}
-
 /// Contestants in the same job; the first is the one the others are compared with.
 pub struct Group<D> {
     pub case: String,
@@ -131,17 +121,13 @@ pub struct Suite {
 }
 
 impl Suite {
-    pub fn new(title: &str) -> Self {
-        let options = Options::from_args();
+    /// `sizes` unless the command line names others.
+    pub fn new(title: &str, sizes: &[usize]) -> Self {
+        let options = Options::from_args(sizes);
         machine::pin(0);
         let report = Report::new(options.json);
         report.machine(title, &machine::describe());
         Self { options, report }
-    }
-
-    /// Whether a group passes the command line's filter: ask before building its data.
-    pub fn wants(&self, case: &str, elements: usize, threads: usize) -> bool {
-        self.options.wants(&title(case, elements, threads))
     }
 
     pub fn group<D: Send>(&self, data: &mut D, group: &Group<D>) {

@@ -21,7 +21,8 @@ const PIECE: usize = 1 << 21;
 /// Arguments of `quarter cast`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Nothing is scaled: the defaults give the bits of ml_dtypes' astype.
+Nothing is scaled: the defaults give the bits of ml_dtypes' astype (save that a NaN which becomes zero \
+loses its sign).
 Formats: see `quarter formats`; the names of torch and ml_dtypes (float8_e4m3fn) are understood too.
 Input without --from: float64, float32 or float16. With --from: codes as uint8 (uint16 for bf16 and \
 f16), or an array that ml_dtypes saved (V1, f1, V2).
@@ -203,36 +204,57 @@ impl Job<'_> {
             }
         };
         let n = values.len();
-        let encode = |codes: CodesMut| self.encode(values, codes, first);
-        match dtype_of(self.args.to) {
+        // Decoded values need no rounding to f32. Their statistics come from encoding them into
+        // the format that they are from, which is fast and changes none.
+        let exact = self.decodes();
+        let target = exact.unwrap_or(self.args.to);
+        let encode = |codes: CodesMut| self.encode(target, values, codes, first);
+        let stats = match dtype_of(target) {
             Dtype::U8 => {
                 out.resize(n, 0);
-                encode(CodesMut::U8(out))
+                encode(CodesMut::U8(out))?
             }
             Dtype::U16 | Dtype::F16 => {
                 // The source may have used them; it is in f32 now.
                 halves.resize(n, 0);
                 let stats = encode(CodesMut::U16(halves))?;
                 spill(halves, out, u16::to_le_bytes);
-                Ok(stats)
+                stats
             }
             Dtype::F32 => {
                 words.resize(n, 0);
                 let stats = encode(CodesMut::U32(words))?;
                 spill(words, out, u32::to_le_bytes);
-                Ok(stats)
+                stats
             }
             Dtype::F64 => {
                 longs.resize(n, 0);
                 let stats = encode(CodesMut::U64(longs))?;
                 spill(longs, out, u64::to_le_bytes);
-                Ok(stats)
+                stats
             }
+        };
+        if exact.is_some() {
+            spill(singles, out, f32::to_le_bytes);
         }
+        Ok(stats)
     }
 
-    fn encode(&self, values: Values, codes: CodesMut, first: u64) -> anyhow::Result<QuantStats> {
-        let Args { to, rounding, overflow, nan, seed, threads, .. } = *self.args;
+    /// The source's format, if its values are wanted in f32 as they are.
+    fn decodes(&self) -> Option<FormatId> {
+        let Source::Codes(id) = self.source else { return None };
+        let inf_stays = self.args.overflow == Overflow::NonFinite || !id.spec().has_inf();
+        (self.args.to == FormatId::F32 && inf_stays).then_some(id)
+    }
+
+    fn encode(
+        &self,
+        to: FormatId,
+        values: Values,
+        codes: CodesMut,
+        first: u64,
+    ) -> anyhow::Result<QuantStats> {
+        let Args { rounding, overflow, nan, seed, threads, .. } = *self.args;
         let stream = RandomStream { seed, tensor: 0, step: 0 };
         let options = EncodeOptions::new(Policy { rounding, overflow, nan })
             .random(Random::Stream { stream, start: first })

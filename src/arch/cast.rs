@@ -29,6 +29,12 @@ pub(crate) const fn from_codes<T: Transparent>(codes: &[T::Bits]) -> &[T] {
     unsafe { slice::from_raw_parts(codes.as_ptr().cast(), codes.len()) }
 }
 
+/// Codes as numbers, to be written.
+pub(crate) const fn from_codes_mut<T: Transparent>(codes: &mut [T::Bits]) -> &mut [T] {
+    // SAFETY: `Transparent` promises the same size, alignment and validity, both ways.
+    unsafe { slice::from_raw_parts_mut(codes.as_mut_ptr().cast(), codes.len()) }
+}
+
 /// The bytes of numbers, in memory order.
 pub(crate) const fn bytes<T: Transparent>(numbers: &[T]) -> &[u8] {
     // SAFETY: the bits of a `Transparent` type are an integer, so every byte is initialised.

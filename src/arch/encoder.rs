@@ -185,8 +185,9 @@ fn last(holds: impl Fn(f32) -> bool) -> u32 {
 /// The fastest loop that gives the reference's bits for this format, policy and scale.
 fn method(spec: &FormatSpec, policy: Policy, scale: f32) -> Method {
     // Kernels see a value as f32 exponent and 24 bits, and shift right by at least one.
+    let scales = scale > 0.0 && scale < f32::INFINITY;
     let fits = spec.signed() && spec.has_zero() && spec.man_bits() <= 22 && spec.emin() >= -126;
-    if !fits || !(scale > 0.0 && scale < f32::INFINITY) {
+    if !fits || !scales {
         return Method::Reference;
     }
     match policy.rounding {

@@ -14,8 +14,8 @@ impl FormatSpec {
     /// [`Error::NotPackable`] unless the format has 4 or 6 bits.
     pub const fn packed_len(&self, codes: usize) -> Result<usize, Error> {
         match self.bits() {
-            4 => Ok(codes / 2 + codes % 2),
-            6 => Ok(codes / 4 * 3 + codes % 4 * 6 / 8 + (codes % 4 != 0) as usize),
+            4 => Ok(codes.div_ceil(2)),
+            6 => Ok(codes / 4 * 3 + (codes % 4 * 6).div_ceil(8)),
             bits => Err(Error::NotPackable { format: self.name, bits }),
         }
     }

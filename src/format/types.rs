@@ -1,7 +1,7 @@
 //! The number types: a newtype of `u8` for each row of the table, with `half::bf16`'s surface.
 //!
-//! What stands here is common to numbers and scales; [`constants`](super), classification and
-//! operators have their own files, and each is a macro called once a row.
+//! Here are bits, bytes and conversions. Constants, classes and order, operators and text have a
+//! file each, and each is a macro called once for every row.
 
 use super::table::{self, BF16, F16, FormatId, for_each_number, for_each_scale};
 use super::traits::{Format, Sealed};
@@ -20,7 +20,7 @@ const fn values(spec: &FormatSpec) -> [f32; 256] {
     table
 }
 
-/// [`Unpacked::round`] for f32, nearest even and at most 8 bits, four times as fast.
+/// [`Unpacked::round`] for f32, nearest even, into at most 8 bits: short enough to vectorise.
 ///
 /// A normal code is the f32's own bits, rounded where the code ends, with the bias changed. For a
 /// subnormal one the f32 addition of 2^(emin − man_bits + 23) rounds to the format's last place.

@@ -136,23 +136,23 @@ impl Job<'_> {
             Codes::U8(_) | Codes::U16(_) | Codes::U32(_) | Codes::U64(_) => codes,
         };
         // Straight into the destination where a kernel does that and memory is not the limit.
-        match (&mut dst, codes, self.decoder) {
-            (ValuesMut::F32(dst), _, _) if !stream => {
-                if self.to_f32(codes, dst) {
-                    return;
-                }
+        if let ValuesMut::F32(dst) = &mut dst
+            && !stream
+            && self.to_f32(codes, dst)
+        {
+            return;
+        }
+        if let (ValuesMut::Bf16(dst), Codes::U8(codes), Some(decoder), None) =
+            (&mut dst, codes, self.decoder, self.scale_inv)
+        {
+            if stream {
+                let mut buffer = [0u16; PIECE];
+                self.kernels.decode_bf16(decoder, codes, &mut buffer[..n]);
+                self.kernels.stream(bytes(&buffer[..n]), bytes_mut(dst));
+            } else {
+                self.kernels.decode_bf16(decoder, codes, to_codes_mut(dst));
             }
-            (ValuesMut::Bf16(dst), Codes::U8(codes), Some(decoder)) if self.scale_inv.is_none() => {
-                if stream {
-                    let mut buffer = [0u16; PIECE];
-                    self.kernels.decode_bf16(decoder, codes, &mut buffer[..n]);
-                    self.kernels.stream(bytes(&buffer[..n]), bytes_mut(dst));
-                } else {
-                    self.kernels.decode_bf16(decoder, codes, to_codes_mut(dst));
-                }
-                return;
-            }
-            _ => {}
+            return;
         }
         let mut buffer = [0.0; PIECE];
         let buffer = &mut buffer[..n];

@@ -3,11 +3,13 @@
 use super::buffers::{CodesMut, Values};
 use super::parallel::{cut, join, parts};
 use super::{PIECE, QuantStats, STREAM};
-use crate::arch::cast::to_codes;
+use crate::arch::cast::{from_codes_mut, to_codes};
 use crate::arch::encoder::{Encoder, Method};
 use crate::arch::{Counts, Isa, Kernels, Screen, Words};
 use crate::error::Error;
-use crate::format::{Code, FormatSpec, NanPolicy, Policy, RandomStream, Unpacked, nan, packed};
+use crate::format::{
+    Code, FormatSpec, NanPolicy, Policy, RandomStream, Unpacked, nan, packed, table,
+};
 
 const INF: u32 = 0x7f80_0000;
 
@@ -115,10 +117,10 @@ fn run(
     };
     let encoder = Encoder::new(spec, policy, scale.unwrap_or(1.0));
     let job = Job { spec, policy, scale, encoder, kernels: isa.kernels(), stats };
-    if matches!(policy.nan, NanPolicy::Error) && !spec.has_nan() {
-        if let Some(index) = (0..src.len()).find(|i| job.is_nan(&src, *i)) {
-            return Err(Error::Nan { format: spec.name(), index });
-        }
+    let refuses = matches!(policy.nan, NanPolicy::Error) && !spec.has_nan();
+    let is_nan = |i: &usize| (src.get_f32(*i) * scale.unwrap_or(1.0)).is_nan();
+    if refuses && let Some(index) = (0..src.len()).find(is_nan) {
+        return Err(Error::Nan { format: spec.name(), index });
     }
     Ok(job.split(src, codes, words, parts(src.len(), threads)))
 }
@@ -187,6 +189,7 @@ impl Job<'_> {
             }
             CodesMut::U8(codes) => self.fill(src, codes, words),
             CodesMut::U16(codes) => self.fill(src, codes, words),
+            CodesMut::U32(codes) if self.to_nearest_f32() => self.nearest_f32(src, codes),
             CodesMut::U32(codes) => self.reference(src, codes, words),
             CodesMut::U64(codes) => self.reference(src, codes, words),
             CodesMut::Packed(bytes) => {
@@ -211,6 +214,11 @@ impl Job<'_> {
         };
         if let (Values::F64(values), true) = (src, self.stats) {
             stats.amax = values.iter().fold(0.0f64, |a, x| a.max(x.abs())) as f32;
+            if self.scale.is_some() {
+                // The kernel saw f32: what had become zero there was flushed on the way.
+                let vanished = values.iter().filter(|x| **x != 0.0 && **x as f32 == 0.0);
+                stats.flushed += vanished.count() as u64;
+            }
         }
         stats
     }
@@ -221,13 +229,22 @@ impl Job<'_> {
         let mut buffer = [0.0; PIECE];
         let buffer = &mut buffer[..src.len()];
         match src {
-            Values::F32(values) => buffer.copy_from_slice(values),
             Values::F64(values) if self.scale.is_none() => self.kernels.f64_to_odd(values, buffer),
-            Values::F64(values) => self.kernels.f64_to_nearest(values, buffer),
-            Values::F16(values) => self.kernels.f16_to_f32(to_codes(values), buffer),
-            Values::Bf16(values) => self.kernels.bf16_to_f32(to_codes(values), buffer),
+            Values::F64(_) | Values::F32(_) | Values::F16(_) | Values::Bf16(_) => {
+                self.widen(src, buffer);
+            }
         }
         self.kernel(buffer, codes, words)
+    }
+
+    /// To f32, an f64 to nearest even.
+    fn widen(&self, src: Values, dst: &mut [f32]) {
+        match src {
+            Values::F32(values) => dst.copy_from_slice(values),
+            Values::F64(values) => self.kernels.f64_to_nearest(values, dst),
+            Values::F16(values) => self.kernels.f16_to_f32(to_codes(values), dst),
+            Values::Bf16(values) => self.kernels.bf16_to_f32(to_codes(values), dst),
+        }
     }
 
     /// The kernel, then what its screen asks for.
@@ -260,6 +277,31 @@ impl Job<'_> {
             saturated: counts.saturated.into(),
             flushed: counts.flushed.into(),
             nan: counts.nan.into(),
+        }
+    }
+
+    /// Whether this is the conversion to f32 that processors have.
+    fn to_nearest_f32(&self) -> bool {
+        let nearest = Policy { nan: self.policy.nan, ..Policy::NONFINITE };
+        *self.spec == table::F32 && self.policy == nearest && self.scale.is_none()
+    }
+
+    /// To f32: nearest even, overflow to Inf.
+    fn nearest_f32(&self, src: Values, codes: &mut [u32]) -> QuantStats {
+        let values = from_codes_mut(codes);
+        self.widen(src, values);
+        for x in values.iter_mut().filter(|x| x.is_nan()) {
+            *x = f32::from_bits(0x7fc0_0000 | x.to_bits() & 1 << 31);
+        }
+        if !self.stats {
+            return QuantStats::default();
+        }
+        match src {
+            Values::F64(src) => count_f32(src.iter().copied(), values),
+            Values::F32(src) => count_f32(src.iter().map(|x| f64::from(*x)), values),
+            Values::F16(_) | Values::Bf16(_) => {
+                count_f32(values.iter().map(|x| f64::from(*x)), values)
+            }
         }
     }
 
@@ -303,10 +345,19 @@ impl Job<'_> {
             }
         }
     }
+}
 
-    fn is_nan(&self, src: &Values, i: usize) -> bool {
-        self.value(src, i).is_nan()
+/// The statistics of `src` rounded to f32.
+fn count_f32(src: impl Iterator<Item = f64>, values: &[f32]) -> QuantStats {
+    let (mut amax, mut stats) = (0.0f64, QuantStats::default());
+    for (x, y) in src.zip(values) {
+        amax = amax.max(x.abs());
+        stats.saturated += u64::from(x.abs() > table::F32.max());
+        stats.flushed += u64::from(x != 0.0 && *y == 0.0);
+        stats.nan += u64::from(x.is_nan());
     }
+    stats.amax = amax as f32;
+    stats
 }
 
 /// The words from element `at` on, and those before.

@@ -5,10 +5,9 @@
 //!
 //! **Why not a crate.** `npyz` 0.9.1 multiplies the shape unchecked: a file that says
 //! `(4294967296, 4294967296)` panics in a debug build and is an *empty array* in a release build,
-//! so a cast of it would succeed. It decodes element by element through a trait object and brings
-//! 25 crates, a parser generator among them, for a dict with three keys. `ndarray-npy` 0.10
-//! allocates whatever header length a file claims (up to 4 GiB) before it reads, and needs the
-//! element type and the rank at compile time or by trial.
+//! so that a cast of it would succeed. It reads element by element and brings 27 crates, a parser
+//! generator among them, for a dict with three keys. `ndarray-npy` 0.10 allocates whatever header
+//! length a file claims, up to 4 GiB, before it reads, and wants `ndarray` and the same parser.
 //!
 //! What holds here: memory grows with what has been read and never with what a header claims; the
 //! shape is kept as it stands, and checked as NumPy checks it; the bytes after the header are

@@ -1,0 +1,9 @@
+//! The binary on real files, as a user runs it, and its `.npy` reader on bytes nobody would write.
+
+#![forbid(unsafe_code)]
+
+mod cast;
+mod common;
+mod files;
+mod formats;
+mod hostile;
