@@ -13,7 +13,7 @@
 //! * **One rounding.** Every conversion goes from its source, whatever it is, to its target in one
 //!   step: five roundings and four stochastic ones, saturating or not, each an argument
 //!   ([`Policy`]).
-//! * **Slices** at the speed of memory, with a scale, statistics and packed codes ([`slice`]).
+//! * **Slices** at the speed of memory, with a scale, statistics and packed codes ([`mod@slice`]).
 //!   Every instruction set and number of threads gives the same bits.
 //! * **Formats are data.** One row of a table makes a format; yours can be one too
 //!   ([`FormatSpec::custom`]).

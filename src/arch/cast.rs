@@ -79,6 +79,26 @@ macro_rules! transparent {
 }
 table::for_each_format!(transparent);
 
+/// `bytemuck`: 8-bit formats are `Pod` (derived); in 4- and 6-bit ones a byte with high bits set is
+/// no code, and `CheckedBitPattern`, which has no derive for that, says so.
+#[cfg(feature = "bytemuck")]
+macro_rules! checked {
+    ($(#[$doc:meta])* $type:ident $spec:ident None) => {
+        // SAFETY: the type is repr(transparent) over u8, so every u8 has its size and alignment
+        // and is a valid value of it for the compiler; the check is this crate's own.
+        unsafe impl bytemuck::CheckedBitPattern for format::$type {
+            type Bits = u8;
+            #[inline]
+            fn is_valid_bit_pattern(bits: &u8) -> bool {
+                u64::from(*bits) <= table::$spec.code_mask()
+            }
+        }
+    };
+    ($(#[$doc:meta])* $type:ident $spec:ident $specials:ident) => {}; // Pod, hence any pattern
+}
+#[cfg(feature = "bytemuck")]
+table::for_each_number!(checked);
+
 // SAFETY: it is its own bits.
 unsafe impl Transparent for u16 {
     type Bits = Self;

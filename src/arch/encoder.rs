@@ -184,9 +184,11 @@ fn last(holds: impl Fn(f32) -> bool) -> u32 {
 
 /// The fastest loop that gives the reference's bits for this format, policy and scale.
 fn method(spec: &FormatSpec, policy: Policy, scale: f32) -> Method {
-    // Kernels see a value as f32 exponent and 24 bits, and shift right by at least one.
+    // Kernels see a value as f32 exponent and 24 bits, and shift right by at least one. Beyond
+    // f32's range an f64 would be cut to f32's largest number first; limits are normal numbers.
     let scales = scale > 0.0 && scale < f32::INFINITY;
-    let fits = spec.signed() && spec.has_zero() && spec.man_bits() <= 22 && spec.emin() >= -126;
+    let in_range = spec.emin() >= -126 && spec.emin() <= spec.emax() && spec.emax() <= 127;
+    let fits = spec.signed() && spec.has_zero() && spec.man_bits() <= 22 && in_range;
     if !fits || !scales {
         return Method::Reference;
     }

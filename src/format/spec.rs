@@ -20,11 +20,11 @@ pub enum Specials {
     None,
 }
 
-/// A binary number format: one row of the [table](super::table), or a user's own.
+/// A binary number format: one row of the [table](super::FormatId), or a user's own.
 ///
 /// The value of a code with sign s, exponent field e and mantissa field m is
-/// (−1)^s · 2^(max(e, 1) − bias) · (m / 2^man_bits + [e > 0]), where `has_zero` is true;
-/// a format without zero has no subnormals: (−1)^s · 2^(e − bias) · (1 + m / 2^man_bits).
+/// (−1)^s · 2^(e − bias) · (1 + m / 2^man_bits), and for e = 0 in a format with zero
+/// (−1)^s · 2^(1 − bias) · m / 2^man_bits: zero and the subnormals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FormatSpec {
     pub(super) name: &'static str,
