@@ -108,6 +108,10 @@ kernel_table! {
     bf16_to_f32(src: &[u16], dst: &mut [f32]);
     /// f16 → f32.
     f16_to_f32(src: &[u16], dst: &mut [f32]);
+    /// Codes of 4 or 6 bits, packed into as many bytes as they take.
+    pack(bits: u32, codes: &[u8], packed: &mut [u8]);
+    /// The reverse.
+    unpack(bits: u32, packed: &[u8], codes: &mut [u8]);
     /// Copies bytes past the cache, where the instruction set can. `dst` is as long as `src`.
     stream(src: &[u8], dst: &mut [u8]);
     /// Makes what was streamed visible to other threads; call it before they can look.
@@ -132,6 +136,8 @@ macro_rules! compile_kernels {
             f32_to_f64 narrow::f32_to_f64(s: &[f32], d: &mut [f64]) -> ();
             bf16_to_f32 narrow::bf16_to_f32(s: &[u16], d: &mut [f32]) -> ();
             f16_to_f32 narrow::f16_to_f32(s: &[u16], d: &mut [f32]) -> ();
+            pack packed::pack(bits: u32, s: &[u8], d: &mut [u8]) -> ();
+            unpack packed::unpack(bits: u32, s: &[u8], d: &mut [u8]) -> ();
         }
 
         pub(in crate::arch) static KERNELS: $crate::arch::Kernels = $crate::arch::Kernels {
@@ -146,6 +152,8 @@ macro_rules! compile_kernels {
             f32_to_f64,
             bf16_to_f32,
             f16_to_f32,
+            pack,
+            unpack,
             stream: $stream,
             fence: $fence,
         };
@@ -156,6 +164,7 @@ macro_rules! compile_kernels {
         use $crate::arch::encoder::Encoder;
         use $crate::arch::generic::{count, encode, narrow};
         use $crate::arch::{Counts, Screen, Words};
+        use $crate::format::packed;
 
         $($crate::arch::compile_kernels! {
             @function $features $name $module::$generic($($arg: $type),*) -> $ret

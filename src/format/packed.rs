@@ -64,7 +64,8 @@ impl FormatSpec {
     }
 }
 
-/// Packs codes of 4 or 6 bits into as many bytes as they take.
+/// Packs codes of 4 or 6 bits into as many bytes as they take. The kernels compile it again.
+#[inline(always)]
 pub(crate) fn pack(bits: u32, codes: &[u8], packed: &mut [u8]) {
     if bits == 4 {
         let (pairs, last) = codes.as_chunks::<2>();
@@ -93,6 +94,7 @@ pub(crate) fn pack(bits: u32, codes: &[u8], packed: &mut [u8]) {
 }
 
 /// The reverse of [`pack`].
+#[inline(always)]
 pub(crate) fn unpack(bits: u32, packed: &[u8], codes: &mut [u8]) {
     if bits == 4 {
         let (pairs, last) = codes.as_chunks_mut::<2>();
@@ -118,12 +120,14 @@ pub(crate) fn unpack(bits: u32, packed: &[u8], codes: &mut [u8]) {
     }
 }
 
+#[inline(always)]
 fn join6([a, b, c, d]: [u8; 4]) -> [u8; 3] {
     let word = u32::from(a) | u32::from(b) << 6 | u32::from(c) << 12 | u32::from(d) << 18;
     let [x, y, z, _] = word.to_le_bytes();
     [x, y, z]
 }
 
+#[inline(always)]
 fn split6([x, y, z]: [u8; 3]) -> [u8; 4] {
     let word = u32::from_le_bytes([x, y, z, 0]);
     [0, 6, 12, 18].map(|at| (word >> at) as u8 & 0x3f)

@@ -8,7 +8,7 @@ use crate::arch::decoder::{Decoder, decoder_of};
 use crate::arch::encoder::Encoder;
 use crate::arch::{Isa, Kernels, Words};
 use crate::error::Error;
-use crate::format::{FormatId, FormatSpec, Policy, Unpacked, packed, table};
+use crate::format::{FormatId, FormatSpec, Policy, Unpacked, table};
 use half::{bf16, f16};
 
 /// How to decode a slice.
@@ -130,7 +130,7 @@ impl Job<'_> {
         let mut unpacked = [0; PIECE];
         let codes = match codes {
             Codes::Packed(bytes) => {
-                packed::unpack(self.spec.bits(), bytes, &mut unpacked[..n]);
+                self.kernels.unpack(self.spec.bits(), bytes, &mut unpacked[..n]);
                 Codes::U8(&unpacked[..n])
             }
             Codes::U8(_) | Codes::U16(_) | Codes::U32(_) | Codes::U64(_) => codes,

@@ -7,9 +7,7 @@ use crate::arch::cast::{from_codes_mut, to_codes};
 use crate::arch::encoder::{Encoder, Method};
 use crate::arch::{Counts, Isa, Kernels, Screen, Words};
 use crate::error::Error;
-use crate::format::{
-    Code, FormatSpec, NanPolicy, Policy, RandomStream, Unpacked, nan, packed, table,
-};
+use crate::format::{Code, FormatSpec, NanPolicy, Policy, RandomStream, Unpacked, nan, table};
 
 const INF: u32 = 0x7f80_0000;
 
@@ -195,7 +193,7 @@ impl Job<'_> {
             CodesMut::Packed(bytes) => {
                 let mut buffer = [0; PIECE];
                 let stats = self.fill(src, &mut buffer[..n], words);
-                packed::pack(self.spec.bits(), &buffer[..n], bytes);
+                self.kernels.pack(self.spec.bits(), &buffer[..n], bytes);
                 stats
             }
         }

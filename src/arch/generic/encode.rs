@@ -20,12 +20,10 @@
 
 use super::super::encoder::{Encoder, Method};
 use super::super::{Screen, Words};
-use super::BLOCK;
 use crate::format::RandomStream;
 
 const SIGN: u32 = 1 << 31;
 const INF: u32 = 0x7f80_0000;
-const QUIET_NAN: u32 = 0x7fc0_0000;
 
 /// The integer that stores a code.
 pub(crate) trait Store: Copy + Default {
@@ -75,7 +73,10 @@ pub(crate) fn encode<C: Store>(
     match (e.method, words) {
         (Method::Nearest, _) if e.has_neg_zero => run(Nearest::<true>(e), src, dst, screen),
         (Method::Nearest, _) => run(Nearest::<false>(e), src, dst, screen),
-        (Method::Truncating, _) => run(Truncating(e), src, dst, screen),
+        (Method::Truncating, _) if e.scale == 1.0 && e.nearest.limit == f32::INFINITY => {
+            run(Truncating::<true>(e), src, dst, screen)
+        }
+        (Method::Truncating, _) => run(Truncating::<false>(e), src, dst, screen),
         (Method::General, Words::None) => run(General(e), src, dst, screen),
         (Method::General, Words::Stream(stream, start)) => {
             run(FromStream(e, stream, start), src, dst, screen)
@@ -85,64 +86,25 @@ pub(crate) fn encode<C: Store>(
     }
 }
 
-/// One loop with the screen, and one without.
+/// One loop with the screen, and one without: plain ones, which the compiler vectorises best.
 #[inline(always)]
 fn run<C: Store>(step: impl Step, src: &[f32], dst: &mut [C], screen: bool) -> Screen {
-    if screen { blocks::<C, true>(step, src, dst) } else { blocks::<C, false>(step, src, dst) }
-}
-
-/// Every value: whole blocks, then the tail through a padded block.
-#[inline(always)]
-fn blocks<C: Store, const SCREEN: bool>(step: impl Step, src: &[f32], dst: &mut [C]) -> Screen {
-    let mut seen = Seen::default();
-    let (s_blocks, s_tail) = src.as_chunks::<BLOCK>();
-    let (d_blocks, d_tail) = dst.as_chunks_mut::<BLOCK>();
-    let mut at = 0;
-    for (s, d) in s_blocks.iter().zip(d_blocks) {
-        *d = block::<C, SCREEN>(step, s, at, &mut seen);
-        at += BLOCK;
-    }
-    if !s_tail.is_empty() {
-        let mut padded = [0.0; BLOCK];
-        padded[..s_tail.len()].copy_from_slice(s_tail);
-        let codes = block::<C, SCREEN>(step, &padded, at, &mut seen);
-        d_tail.copy_from_slice(&codes[..s_tail.len()]);
-    }
-    Screen {
-        peak: seen.peak.iter().copied().fold(0, u32::max),
-        beyond: seen.beyond.iter().sum(),
-        small: seen.small.iter().sum(),
-    }
-}
-
-/// A [`Screen`] by lane.
-#[derive(Default)]
-struct Seen {
-    peak: [u32; BLOCK],
-    beyond: [u32; BLOCK],
-    small: [u32; BLOCK],
-}
-
-#[inline(always)]
-fn block<C: Store, const SCREEN: bool>(
-    step: impl Step,
-    src: &[f32; BLOCK],
-    at: usize,
-    seen: &mut Seen,
-) -> [C; BLOCK] {
-    let mut codes = [C::default(); BLOCK];
-    for i in 0..BLOCK {
-        let x = src[i].to_bits();
-        codes[i] = C::narrow(step.code(x, at + i));
-        if SCREEN {
-            let x = x & !SIGN;
-            let e = step.encoder();
-            seen.peak[i] = seen.peak[i].max(x);
-            seen.beyond[i] += u32::from(x > e.beyond);
-            seen.small[i] += u32::from(x.wrapping_sub(1) < e.small); // zero becomes the largest
+    let mut seen = Screen { peak: 0, beyond: 0, small: 0 };
+    if screen {
+        for (i, (x, code)) in src.iter().zip(dst).enumerate() {
+            let x = x.to_bits();
+            *code = C::narrow(step.code(x, i));
+            let (e, x) = (step.encoder(), x & !SIGN);
+            seen.peak = seen.peak.max(x);
+            seen.beyond += u32::from(x > e.beyond);
+            seen.small += u32::from(x.wrapping_sub(1) < e.small); // zero becomes the largest
+        }
+    } else {
+        for (i, (x, code)) in src.iter().zip(dst).enumerate() {
+            *code = C::narrow(step.code(x.to_bits(), i));
         }
     }
-    codes
+    seen
 }
 
 /// Nearest even by one addition; see the module. Only the bits that are stored are meant.
@@ -170,10 +132,11 @@ impl<const NEG_ZERO: bool> Step for Nearest<NEG_ZERO> {
 }
 
 /// Nearest even where the target has f32's exponents: add just under half of the last place.
+/// `PLAIN` is without a scale and a limit: then the sign can stay where it is.
 #[derive(Clone, Copy)]
-struct Truncating(Encoder);
+struct Truncating<const PLAIN: bool>(Encoder);
 
-impl Step for Truncating {
+impl<const PLAIN: bool> Step for Truncating<PLAIN> {
     #[inline(always)]
     fn encoder(&self) -> &Encoder {
         &self.0
@@ -183,13 +146,17 @@ impl Step for Truncating {
     fn code(&self, x: u32, _: usize) -> u32 {
         let (e, n) = (&self.0, &self.0.nearest);
         let shift = e.man_lift & 31;
-        let scaled = f32::from_bits(x & !SIGN) * e.scale;
-        let clamped = if n.limit < scaled { n.limit } else { scaled };
-        let a = clamped.to_bits();
-        let a = if a > INF { QUIET_NAN } else { a };
-        let odd = (a >> shift) & 1;
-        let code = a.wrapping_add(n.lift).wrapping_add(odd) >> shift;
-        code | (x >> (e.sign_shift & 31)) & e.sign_mask
+        let (a, sign) = if PLAIN {
+            (x, 0)
+        } else {
+            let scaled = f32::from_bits(x & !SIGN) * e.scale;
+            let clamped = if n.limit < scaled { n.limit } else { scaled };
+            (clamped.to_bits(), (x >> (e.sign_shift & 31)) & e.sign_mask)
+        };
+        let code = a.wrapping_add(n.lift).wrapping_add((a >> shift) & 1) >> shift;
+        let nan = e.general.nan_code[0] | if PLAIN { (x >> shift) & e.sign_mask } else { 0 };
+        let code = if a & !SIGN > INF { nan } else { code };
+        code | sign
     }
 }
 
