@@ -74,8 +74,7 @@ impl<S: Source> Case<'_, S> {
                 Some(scale) => f64::from(value as f32 * scale.abs()),
             };
             stats.saturated += u64::from(beyond > self.spec.max());
-            let zero = self.spec.has_zero() && code & self.spec.magnitude_mask() == 0;
-            stats.flushed += u64::from(value != 0.0 && zero);
+            stats.flushed += u64::from(value != 0.0 && self.spec.decode_f64(*code) == 0.0);
         }
         stats.amax = amax as f32;
         stats

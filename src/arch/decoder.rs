@@ -39,7 +39,7 @@ pub(crate) struct Decoder {
 const NO_CODE: u32 = 0x100;
 
 impl Decoder {
-    /// The decoder of a format of up to 8 bits.
+    /// The decoder of a format of up to 8 bits that is within f32.
     pub const fn new(spec: &FormatSpec) -> Self {
         let mut table = [0; 256];
         let (mut high, mut low) = ([0; 128], [0; 128]);
@@ -59,7 +59,7 @@ impl Decoder {
         Self {
             high,
             low,
-            half_table: spec.bits() < 8 || spec.signed(),
+            half_table: spec.within(&table::BF16) && (spec.bits() < 8 || spec.signed()),
             sign_128: if spec.bits() == 8 { 0x80 } else { 0 },
             code_128: (table[128] >> 16) as u16,
             table,

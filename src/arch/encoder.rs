@@ -6,7 +6,8 @@ use crate::format::{FormatSpec, Overflow, Policy, Rounding, beyond, nan};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Encoder {
     pub method: Method,
-    /// Multiplies every value first; positive and finite, 1 where there is no scale.
+    /// Multiplies every value first; 1 where there is no scale. Positive and finite unless the
+    /// method is `Reference`.
     pub scale: f32,
     /// Stored mantissa bits.
     pub man_bits: u32,
@@ -14,8 +15,8 @@ pub(crate) struct Encoder {
     pub man_lift: u32,
     /// Exponent of the smallest normal number.
     pub emin: i32,
-    /// Bits that are not the sign.
-    pub magnitude_mask: u32,
+    /// The bits that are all clear in a zero and in nothing else.
+    pub zero_mask: u32,
     /// All bits of a code.
     pub code_mask: u32,
     pub sign_mask: u32,
@@ -78,21 +79,12 @@ pub(crate) struct General {
 }
 
 impl Encoder {
-    pub fn new(spec: &FormatSpec, policy: Policy, scale: f32) -> Self {
+    /// Without `stats` the thresholds of a screen are not worked out.
+    pub fn new(spec: &FormatSpec, policy: Policy, scale: f32, stats: bool) -> Self {
         let man_bits = spec.man_bits();
         let max_code = spec.max_code() as u32;
         let over = |negative| {
-            let inward = match policy.rounding {
-                Rounding::TowardZero => true,
-                Rounding::Up => negative,
-                Rounding::Down => !negative,
-                Rounding::NearestEven
-                | Rounding::NearestAway
-                | Rounding::Stochastic { .. }
-                | Rounding::StochasticEven { .. }
-                | Rounding::StochasticOdd { .. }
-                | Rounding::StochasticFast { .. } => false,
-            };
+            let inward = policy.rounding.is_inward(negative);
             if inward { max_code } else { beyond(spec, policy.overflow) as u32 }
         };
         let (never, any) = (u32::MAX, 0);
@@ -107,7 +99,6 @@ impl Encoder {
             | Rounding::StochasticOdd { bits }
             | Rounding::StochasticFast { bits } => ([0; 2], 0, u32::MAX << (32 - u32::from(bits))),
         };
-        let magnitude_mask = spec.magnitude_mask() as u32;
         let nan_magnitude = nan(spec, policy.nan, false) as u32;
         // The numbers that codes past max would stand for if the exponent went on.
         let virtual_bits = |code: u32| {
@@ -137,23 +128,25 @@ impl Encoder {
             let limit = f32::from_bits(virtual_bits(limit));
             (Nearest { limit, nan, floor, lift }, virtual_bits(max_code))
         };
+        let screen = if stats && method != Method::Reference {
+            thresholds(spec, method, scale)
+        } else {
+            (0, 0)
+        };
         Self {
             method,
             scale,
             man_bits,
             man_lift,
             emin: spec.emin(),
-            magnitude_mask,
+            zero_mask: spec.zero_mask() as u32,
             code_mask: spec.code_mask() as u32,
             sign_mask: spec.sign_mask() as u32,
             sign_shift: 32_u32.saturating_sub(spec.bits()),
             has_neg_zero: spec.has_neg_zero(),
             max,
-            beyond: last(|x| f64::from(x * scale) <= spec.max()),
-            small: last(|x| match (method, f64::from(x * scale) / spec.min_positive()) {
-                (Method::Nearest | Method::Truncating, least) => least <= 0.5,
-                (Method::General | Method::Reference, least) => least < 1.0,
-            }),
+            beyond: screen.0,
+            small: screen.1,
             nearest,
             general: General {
                 above,
@@ -168,12 +161,43 @@ impl Encoder {
     }
 }
 
-/// Bits of the largest f32 ≥ 0 of which `holds`, which is true of 0 and false from some f32 on.
-fn last(holds: impl Fn(f32) -> bool) -> u32 {
-    let (mut yes, mut no) = (0, f32::INFINITY.to_bits() + 1);
+/// [`Encoder::beyond`] and [`Encoder::small`].
+fn thresholds(spec: &FormatSpec, method: Method, scale: f32) -> (u32, u32) {
+    let (max, min) = (spec.max(), spec.min_positive());
+    let saturated = last(max / f64::from(scale), |x| f64::from(x * scale) <= max);
+    let small = match method {
+        Method::Nearest | Method::Truncating => {
+            last(min / 2.0 / f64::from(scale), |x| f64::from(x * scale) <= min / 2.0)
+        }
+        Method::General | Method::Reference => {
+            last(min / f64::from(scale), |x| f64::from(x * scale) < min)
+        }
+    };
+    (saturated, small)
+}
+
+/// Bits of the largest f32 ≥ 0 of which `holds`, which is true of 0 and false from some f32 on, or
+/// true of Inf; near `guess`.
+fn last(guess: f64, holds: impl Fn(f32) -> bool) -> u32 {
+    let top = f32::INFINITY.to_bits();
+    let holds = |bits: u32| holds(f32::from_bits(bits));
+    let guess = (guess as f32).to_bits().min(top);
+    // Bracket the last one in steps that double, then halve.
+    let (mut yes, mut no, mut step) = (guess, guess, 1);
+    while yes > 0 && !holds(yes) {
+        (no, yes) = (yes, yes.saturating_sub(step));
+        step *= 2;
+    }
+    while no <= yes {
+        no = yes.saturating_add(step).min(top + 1);
+        if no <= top && holds(no) {
+            yes = no;
+        }
+        step *= 2;
+    }
     while no - yes > 1 {
         let middle = yes + (no - yes) / 2;
-        if holds(f32::from_bits(middle)) {
+        if holds(middle) {
             yes = middle;
         } else {
             no = middle;
@@ -184,11 +208,11 @@ fn last(holds: impl Fn(f32) -> bool) -> u32 {
 
 /// The fastest loop that gives the reference's bits for this format, policy and scale.
 fn method(spec: &FormatSpec, policy: Policy, scale: f32) -> Method {
-    // Kernels see a value as f32 exponent and 24 bits, and shift right by at least one. Beyond
-    // f32's range an f64 would be cut to f32's largest number first; limits are normal numbers.
+    // Kernels see a value as f32 exponent and 24 bits, and store u8 or u16. Beyond f32's range an
+    // f64 would be cut to f32's largest number first; limits are normal numbers.
     let scales = scale > 0.0 && scale < f32::INFINITY;
     let in_range = spec.emin() >= -126 && spec.emin() <= spec.emax() && spec.emax() <= 127;
-    let fits = spec.signed() && spec.has_zero() && spec.man_bits() <= 22 && in_range;
+    let fits = spec.signed() && spec.has_zero() && spec.storage_bits() <= 16 && in_range;
     if !fits || !scales {
         return Method::Reference;
     }
@@ -196,7 +220,7 @@ fn method(spec: &FormatSpec, policy: Policy, scale: f32) -> Method {
         Rounding::NearestEven => {
             // The magic constant of the largest magnitude must be an f32 too.
             let lift = 23 - spec.man_bits() as i32;
-            if spec.emax() + 1 + lift <= 127 && spec.man_bits() > 0 && spec.storage_bits() <= 16 {
+            if spec.emax() + 1 + lift <= 127 && spec.man_bits() > 0 {
                 Method::Nearest
             } else if spec.emin() == -126 && spec.emax() == 127 && spec.has_inf() {
                 Method::Truncating

@@ -8,6 +8,8 @@
 //! To add an instruction set: one file with `compile_kernels!`, and one row of `isas!`, best
 //! first. Tests, benches and the override iterate [`Isa::available`].
 //!
+//! The kernels assume the floating-point environment that Rust does: no flushing of subnormals.
+//!
 //! This module takes slices of equal length and knows no errors; the slice module checks.
 
 #![allow(unsafe_code)]
@@ -76,8 +78,9 @@ macro_rules! kernel_table {
                 $(#[$doc])*
                 #[inline]
                 pub fn $name(&self, $($arg: $type),*) $(-> $ret)? {
-                    // SAFETY: a table is reached only through an `Isa`, and an `Isa` is made only
-                    // by `Isa::available`, which has checked this processor for its features.
+                    // SAFETY: a table is reached only through an `Isa`, which is `Isa::SCALAR`, that
+                    // needs nothing, or made by `Isa::available`, which has checked this processor
+                    // for the table's features.
                     unsafe { (self.$name)($($arg),*) }
                 }
             )*

@@ -14,7 +14,7 @@ macro_rules! common {
             #[must_use]
             #[inline]
             pub const fn is_nan(self) -> bool {
-                table::$spec.is_nan_code(self.0 as u64)
+                table::$spec.is_nan_code(self.to_bits() as u64)
             }
 
             /// Whether this is +∞ or −∞; never in a format without infinities.
@@ -22,7 +22,7 @@ macro_rules! common {
             #[inline]
             pub const fn is_infinite(self) -> bool {
                 table::$spec.has_inf()
-                    && (self.0 & Self::MAGNITUDE) as u64 == table::$spec.max_code() + 1
+                    && (self.to_bits() & Self::MAGNITUDE) as u64 == table::$spec.max_code() + 1
             }
 
             /// Whether this is neither infinite nor NaN.
@@ -36,7 +36,7 @@ macro_rules! common {
             #[must_use]
             #[inline]
             pub const fn is_normal(self) -> bool {
-                self.is_finite() && self.0 & Self::MAGNITUDE >= Self::MIN_POSITIVE.0
+                self.is_finite() && self.to_bits() & Self::MAGNITUDE >= Self::MIN_POSITIVE.0
             }
 
             /// Whether this is non-zero and below the normal numbers.
@@ -54,9 +54,9 @@ macro_rules! common {
                     FpCategory::Nan
                 } else if self.is_infinite() {
                     FpCategory::Infinite
-                } else if self.0 & Self::MAGNITUDE >= Self::MIN_POSITIVE.0 {
+                } else if self.to_bits() & Self::MAGNITUDE >= Self::MIN_POSITIVE.0 {
                     FpCategory::Normal
-                } else if self.0 & Self::MAGNITUDE == 0 {
+                } else if self.to_bits() & Self::MAGNITUDE == 0 {
                     FpCategory::Zero
                 } else {
                     FpCategory::Subnormal
@@ -66,7 +66,7 @@ macro_rules! common {
             /// Position in the total order, in which −0 is one below +0.
             #[inline(always)]
             const fn rank(self) -> i16 {
-                let magnitude = (self.0 & Self::MAGNITUDE) as i16;
+                let magnitude = (self.to_bits() & Self::MAGNITUDE) as i16;
                 if self.is_sign_positive() {
                     magnitude
                 } else if magnitude == 0 && self.is_nan() {
@@ -146,21 +146,21 @@ macro_rules! number {
             #[must_use]
             #[inline]
             pub const fn is_sign_positive(self) -> bool {
-                self.0 & Self::SIGN == 0
+                self.to_bits() & Self::SIGN == 0
             }
 
             /// Whether the sign bit is set. That of a NaN with the code of −0 (FNUZ) is.
             #[must_use]
             #[inline]
             pub const fn is_sign_negative(self) -> bool {
-                self.0 & Self::SIGN != 0
+                self.to_bits() & Self::SIGN != 0
             }
 
             /// The same magnitude with the sign given. Where −0 is missing, zero has no sign, and
             /// nor has the NaN in its place.
             #[inline(always)]
             pub(super) const fn with_sign(self, negative: bool) -> Self {
-                let magnitude = self.0 & Self::MAGNITUDE;
+                let magnitude = self.to_bits() & Self::MAGNITUDE;
                 if magnitude == 0 && !table::$spec.has_neg_zero() {
                     self
                 } else if negative {
@@ -205,14 +205,14 @@ macro_rules! number {
             #[must_use]
             #[inline]
             pub const fn next_up(self) -> Self {
-                if self.is_nan() || self.0 == Self::TOP {
+                if self.is_nan() || self.to_bits() == Self::TOP {
                     self
-                } else if self.0 & Self::MAGNITUDE == 0 {
+                } else if self.to_bits() & Self::MAGNITUDE == 0 {
                     Self::MIN_POSITIVE_SUBNORMAL
                 } else if self.is_sign_negative() {
-                    Self(self.0 - 1).with_zero()
+                    Self(self.to_bits() - 1).with_zero()
                 } else {
-                    Self(self.0 + 1)
+                    Self(self.to_bits() + 1)
                 }
             }
 
@@ -220,14 +220,14 @@ macro_rules! number {
             #[must_use]
             #[inline]
             pub const fn next_down(self) -> Self {
-                if self.is_nan() || self.0 == Self::TOP | Self::SIGN {
+                if self.is_nan() || self.to_bits() == Self::TOP | Self::SIGN {
                     self
-                } else if self.0 & Self::MAGNITUDE == 0 {
+                } else if self.to_bits() & Self::MAGNITUDE == 0 {
                     Self(Self::MIN_POSITIVE_SUBNORMAL.0 | Self::SIGN)
                 } else if self.is_sign_negative() {
-                    Self(self.0 + 1)
+                    Self(self.to_bits() + 1)
                 } else {
-                    Self(self.0 - 1)
+                    Self(self.to_bits() - 1)
                 }
             }
 
@@ -239,7 +239,11 @@ macro_rules! number {
 
             /// What the code of −0 means as a step of `next_up`: +0 where there is no −0.
             const fn with_zero(self) -> Self {
-                if self.0 == Self::SIGN && !table::$spec.has_neg_zero() { Self::ZERO } else { self }
+                if self.to_bits() == Self::SIGN && !table::$spec.has_neg_zero() {
+                    Self::ZERO
+                } else {
+                    self
+                }
             }
         }
     };
@@ -267,14 +271,18 @@ macro_rules! scale {
             #[must_use]
             #[inline]
             pub const fn next_up(self) -> Self {
-                if self.0 >= Self::MAX.0 { self } else { Self(self.0 + 1) }
+                if self.to_bits() >= Self::MAX.0 { self } else { Self(self.to_bits() + 1) }
             }
 
             /// The power of two before; the smallest and NaN stay.
             #[must_use]
             #[inline]
             pub const fn next_down(self) -> Self {
-                if self.is_nan() || self.0 == Self::MIN.0 { self } else { Self(self.0 - 1) }
+                if self.is_nan() || self.to_bits() == Self::MIN.0 {
+                    self
+                } else {
+                    Self(self.to_bits() - 1)
+                }
             }
         }
     };

@@ -56,10 +56,8 @@ impl Unpacked {
             return nan(spec, policy.nan, self.negative);
         }
         // 2. No sign bit: a scale format rounds |x| when directed; nearest has no code for x ≤ 0.
-        let directed =
-            matches!(policy.rounding, Rounding::TowardZero | Rounding::Up | Rounding::Down);
         let below = self.negative || matches!(self.class, Class::Zero) && !spec.has_zero;
-        if !spec.signed && !directed && below {
+        if !spec.signed && !policy.rounding.is_directed() && below {
             return match (policy.overflow, spec.nan_code()) {
                 (Overflow::NonFinite, Some(code)) => code,
                 (Overflow::NonFinite, None) | (Overflow::Saturate, _) => 0,
@@ -90,18 +88,8 @@ impl Unpacked {
         let magnitude = if like_zero { magnitude } else { magnitude.saturating_sub(1) };
         // 6. Overflow: the code passed the last finite one.
         if magnitude > spec.max_code() {
-            let inward = match policy.rounding {
-                Rounding::TowardZero => true,
-                Rounding::Up => negative,
-                Rounding::Down => !negative,
-                Rounding::NearestEven
-                | Rounding::NearestAway
-                | Rounding::Stochastic { .. }
-                | Rounding::StochasticEven { .. }
-                | Rounding::StochasticOdd { .. }
-                | Rounding::StochasticFast { .. } => false,
-            };
             // Unsigned formats round |x|, so there `Down` is inward and `Up` is not: as written.
+            let inward = policy.rounding.is_inward(negative);
             let overflow = if inward { Overflow::Saturate } else { policy.overflow };
             return sign | beyond(spec, overflow);
         }

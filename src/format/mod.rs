@@ -29,6 +29,8 @@
 //! # Ok::<(), quarter::Error>(())
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod bf16;
 mod classify;
 mod constants;

@@ -78,8 +78,25 @@ impl Rounding {
     }
 
     /// Whether the mode is toward zero, up or down.
+    #[inline(always)]
     pub(crate) const fn is_directed(self) -> bool {
         matches!(self, Self::TowardZero | Self::Up | Self::Down)
+    }
+
+    /// Whether the mode takes numbers of this sign toward zero, so that none overflows.
+    #[inline(always)]
+    pub(crate) const fn is_inward(self, negative: bool) -> bool {
+        match self {
+            Self::TowardZero => true,
+            Self::Up => negative,
+            Self::Down => !negative,
+            Self::NearestEven
+            | Self::NearestAway
+            | Self::Stochastic { .. }
+            | Self::StochasticEven { .. }
+            | Self::StochasticOdd { .. }
+            | Self::StochasticFast { .. } => false,
+        }
     }
 
     /// # Errors

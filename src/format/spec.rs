@@ -4,7 +4,7 @@
 //! a zero, and what the special codes are. Limits, epsilons and counts are derived by `const fn`s,
 //! so no constant of any format is typed twice.
 
-use super::Unpacked;
+use super::{FormatId, Unpacked};
 use crate::error::Error;
 
 /// How a format spends its codes on infinities and NaN.
@@ -27,6 +27,8 @@ pub enum Specials {
 /// (−1)^s · 2^(1 − bias) · m / 2^man_bits: zero and the subnormals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FormatSpec {
+    /// The table's row that this is.
+    pub(super) id: Option<FormatId>,
     pub(super) name: &'static str,
     pub(super) aliases: &'static [&'static str],
     pub(super) exp_bits: u32,
@@ -41,7 +43,8 @@ pub struct FormatSpec {
 impl FormatSpec {
     /// A signed format with zero and subnormals that is not in the table.
     ///
-    /// `exp_bits` is 1 to 8, `man_bits` 0 to 22 (1 to 22 with IEEE specials), `bias` −127 to 255.
+    /// `exp_bits` is 1 to 8, `man_bits` 0 to 22, their sum at least 2, `bias` −127 to 255. With
+    /// IEEE specials there must be normal numbers and a NaN: `exp_bits` ≥ 2 and `man_bits` ≥ 1.
     ///
     /// # Errors
     /// [`Error::Range`] names the field that is out of range.
@@ -52,10 +55,10 @@ impl FormatSpec {
         bias: i32,
         specials: Specials,
     ) -> Result<Self, Error> {
-        let least = matches!(specials, Specials::Ieee) as i64;
+        let ieee = matches!(specials, Specials::Ieee) as i64;
         let checks = [
-            ("exponent width", exp_bits as i64, 1, 8),
-            ("mantissa width", man_bits as i64, least, 22),
+            ("exponent width", exp_bits as i64, 1 + ieee, 8),
+            ("mantissa width", man_bits as i64, ieee, 22),
             ("exponent and mantissa width", exp_bits as i64 + man_bits as i64, 2, 31),
             ("bias", bias as i64, -127, 255),
         ];
@@ -70,6 +73,7 @@ impl FormatSpec {
         let source = "defined by the caller";
         let (signed, has_zero) = (true, true);
         Ok(Self {
+            id: None,
             name,
             aliases: &[],
             exp_bits,
@@ -80,6 +84,12 @@ impl FormatSpec {
             specials,
             source,
         })
+    }
+
+    /// The table's row that this is; none for a [`custom`](Self::custom) format.
+    #[must_use]
+    pub const fn id(&self) -> Option<FormatId> {
+        self.id
     }
 
     /// The name used everywhere: `e4m3`, `bf16` ...
@@ -186,6 +196,19 @@ impl FormatSpec {
     #[inline]
     pub const fn sign_mask(&self) -> u64 {
         self.code_mask() & !self.magnitude_mask()
+    }
+
+    /// The bits of a code that are all clear in zeros, and in nothing else, if there is a zero.
+    pub(crate) const fn zero_mask(&self) -> u64 {
+        if self.has_neg_zero() { self.magnitude_mask() } else { self.code_mask() }
+    }
+
+    /// Whether every number of this format is one of `wide`, NaN and infinities aside.
+    #[must_use]
+    pub const fn within(&self, wide: &Self) -> bool {
+        self.man_bits <= wide.man_bits
+            && self.emin() - self.man_bits as i32 >= wide.emin() - wide.man_bits as i32
+            && self.emax() <= wide.emax()
     }
 
     /// Whether infinities exist.

@@ -155,6 +155,11 @@ macro_rules! define_table {
             /// Every format, in the table's order.
             pub const ALL: &'static [Self] = &[$(Self::$nid,)* $(Self::$sid,)* $(Self::$wid,)*];
 
+            /// What a name that is none of them should have been.
+            const WHAT: &str = concat!(
+                "format (of", $(" ", $nname,)* $(" ", $sname,)* $(" ", $wname,)* ")"
+            );
+
             /// The row of the table.
             #[must_use]
             pub const fn spec(self) -> &'static FormatSpec {
@@ -167,15 +172,15 @@ macro_rules! define_table {
         }
 
         $(pub(crate) const $nspec: FormatSpec = FormatSpec {
-            name: $nname, aliases: &$naliases, exp_bits: $nexp, man_bits: $nman, bias: $nbias,
+            id: Some(FormatId::$nid), name: $nname, aliases: &$naliases, exp_bits: $nexp, man_bits: $nman, bias: $nbias,
             signed: true, has_zero: true, specials: Specials::$nspecials, source: $nsource,
         };)*
         $(pub(crate) const $sspec: FormatSpec = FormatSpec {
-            name: $sname, aliases: &$saliases, exp_bits: $sexp, man_bits: $sman, bias: $sbias,
+            id: Some(FormatId::$sid), name: $sname, aliases: &$saliases, exp_bits: $sexp, man_bits: $sman, bias: $sbias,
             signed: false, has_zero: false, specials: Specials::$sspecials, source: $ssource,
         };)*
         $(pub(crate) const $wspec: FormatSpec = FormatSpec {
-            name: $wname, aliases: &$waliases, exp_bits: $wexp, man_bits: $wman, bias: $wbias,
+            id: Some(FormatId::$wid), name: $wname, aliases: &$waliases, exp_bits: $wexp, man_bits: $wman, bias: $wbias,
             signed: true, has_zero: true, specials: Specials::Ieee, source: $wsource,
         };)*
     };
@@ -203,11 +208,8 @@ impl FromStr for FormatId {
     fn from_str(text: &str) -> Result<Self, Error> {
         let matches = |name: &&str| name.eq_ignore_ascii_case(text);
         let named = |id: &&Self| matches(&id.spec().name) || id.spec().aliases.iter().any(&matches);
-        FormatId::ALL.iter().find(named).copied().ok_or(Error::Name {
-            what: "format (e4m3, e5m2, e4m3fnuz, e5m2fnuz, e4m3b11fnuz, e3m4, e4m3ieee, e2m3, e3m2, \
-                   e2m1, e8m0, bf16, f16, f32, f64)",
-            got: Name::new(text),
-        })
+        let found = Self::ALL.iter().find(named).copied();
+        found.ok_or(Error::Name { what: Self::WHAT, got: Name::new(text) })
     }
 }
 

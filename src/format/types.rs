@@ -49,13 +49,6 @@ const fn nearest_f32(spec: &FormatSpec, x: f32, policy: Policy) -> u8 {
     if negative && !signless { magnitude | spec.sign_mask() as u8 } else { magnitude }
 }
 
-/// Whether every number of `narrow` is one of `wide`.
-const fn within(narrow: &FormatSpec, wide: &FormatSpec) -> bool {
-    narrow.man_bits() <= wide.man_bits()
-        && narrow.emin() - narrow.man_bits() as i32 >= wide.emin() - wide.man_bits() as i32
-        && narrow.emax() <= wide.emax()
-}
-
 /// The struct, with the derives that depend on whether every byte is a code.
 macro_rules! define {
     ($(#[$doc:meta])* $type:ident $spec:ident None) => {
@@ -136,7 +129,7 @@ macro_rules! common {
             }
             #[inline(always)]
             fn to_code(self) -> u8 {
-                self.0
+                self.to_bits()
             }
         }
 
@@ -163,32 +156,32 @@ macro_rules! common {
                 Self(bits & table::$spec.code_mask() as u8)
             }
 
-            /// The code.
+            /// The code: bits above the format's width are clear.
             #[must_use]
             #[inline]
             pub const fn to_bits(self) -> u8 {
-                self.0
+                self.0 & table::$spec.code_mask() as u8
             }
 
             /// The code as little-endian bytes.
             #[must_use]
             #[inline]
             pub const fn to_le_bytes(self) -> [u8; 1] {
-                [self.0]
+                [self.to_bits()]
             }
 
             /// The code as big-endian bytes.
             #[must_use]
             #[inline]
             pub const fn to_be_bytes(self) -> [u8; 1] {
-                [self.0]
+                [self.to_bits()]
             }
 
             /// The code as native-endian bytes.
             #[must_use]
             #[inline]
             pub const fn to_ne_bytes(self) -> [u8; 1] {
-                [self.0]
+                [self.to_bits()]
             }
 
             /// From the code as little-endian bytes, as [`from_bits`](Self::from_bits).
@@ -332,7 +325,7 @@ macro_rules! common {
             }
         }
 
-        const _: () = assert!(within(&table::$spec, &BF16), "to_bf16 must be exact");
+        const _: () = assert!(table::$spec.within(&BF16), "to_bf16 must be exact");
 
         impl From<$type> for Unpacked {
             #[inline]
@@ -382,7 +375,7 @@ macro_rules! number {
             }
         }
 
-        const _: () = assert!(within(&table::$spec, &F16), "to_f16 must be exact");
+        const _: () = assert!(table::$spec.within(&F16), "to_f16 must be exact");
 
         impl From<$type> for f16 {
             /// Exact.

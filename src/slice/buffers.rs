@@ -81,6 +81,18 @@ macro_rules! from_slices {
                     Self::$variant(values)
                 }
             }
+            #[cfg(feature = "std")]
+            impl<'a> From<&'a std::vec::Vec<$type>> for Values<'a> {
+                fn from(values: &'a std::vec::Vec<$type>) -> Self {
+                    Self::$variant(values)
+                }
+            }
+            #[cfg(feature = "std")]
+            impl<'a> From<&'a mut std::vec::Vec<$type>> for ValuesMut<'a> {
+                fn from(values: &'a mut std::vec::Vec<$type>) -> Self {
+                    Self::$variant(values)
+                }
+            }
             impl<'a, const N: usize> From<&'a [$type; N]> for Values<'a> {
                 fn from(values: &'a [$type; N]) -> Self {
                     Self::$variant(values)
@@ -108,6 +120,18 @@ macro_rules! from_slices {
             }
             impl<'a> From<&'a mut [$ctype]> for CodesMut<'a> {
                 fn from(codes: &'a mut [$ctype]) -> Self {
+                    Self::$cvariant(codes)
+                }
+            }
+            #[cfg(feature = "std")]
+            impl<'a> From<&'a std::vec::Vec<$ctype>> for Codes<'a> {
+                fn from(codes: &'a std::vec::Vec<$ctype>) -> Self {
+                    Self::$cvariant(codes)
+                }
+            }
+            #[cfg(feature = "std")]
+            impl<'a> From<&'a mut std::vec::Vec<$ctype>> for CodesMut<'a> {
+                fn from(codes: &'a mut std::vec::Vec<$ctype>) -> Self {
                     Self::$cvariant(codes)
                 }
             }
@@ -233,15 +257,8 @@ fn check_width(spec: &FormatSpec, got: u32) -> Result<(), Error> {
     Ok(())
 }
 
-fn check_len(len: usize, expected: usize) -> Result<(), Error> {
-    if len != expected {
-        return Err(Error::Length { what: "destination", expected, got: len });
-    }
-    Ok(())
-}
-
 macro_rules! code_buffer {
-    ($name:ident, $split:ident) => {
+    ($name:ident, $what:literal, $split:ident) => {
         impl<'a> $name<'a> {
             /// Bits of an element; 0 where codes are packed.
             const fn width(&self) -> u32 {
@@ -262,7 +279,10 @@ macro_rules! code_buffer {
                     return spec.check_packed(n, len);
                 }
                 check_width(spec, self.width())?;
-                check_len(len, n)
+                if len != n {
+                    return Err(Error::Length { what: $what, expected: n, got: len });
+                }
+                Ok(())
             }
 
             /// Cuts before code `at`, a multiple of 4.
@@ -278,5 +298,5 @@ macro_rules! code_buffer {
         }
     };
 }
-code_buffer!(Codes, split_at);
-code_buffer!(CodesMut, split_at_mut);
+code_buffer!(Codes, "slice of codes", split_at);
+code_buffer!(CodesMut, "destination", split_at_mut);

@@ -27,7 +27,7 @@ impl Default for DecodeOptions {
 }
 
 impl DecodeOptions {
-    /// Unscaled, as many threads as the pool has, the best instruction set.
+    /// Unscaled, all threads of the caller's pool, the best instruction set.
     pub fn new() -> Self {
         Self { scale_inv: None, threads: 0, isa: Isa::best() }
     }
@@ -38,7 +38,7 @@ impl DecodeOptions {
         Self { scale_inv: Some(scale_inv), ..self }
     }
 
-    /// The most threads to use; 1 keeps off rayon, 0 asks for all of the pool's.
+    /// The most threads of the caller's pool to use; 1 keeps off rayon, 0 asks for all.
     pub const fn threads(self, threads: usize) -> Self {
         Self { threads, ..self }
     }
@@ -74,9 +74,9 @@ fn run(
     let n = dst.len();
     codes.check(spec, n)?;
     let custom;
-    let decoder = match FormatId::ALL.iter().find(|id| id.spec() == spec) {
-        Some(id) => decoder_of(*id),
-        None if spec.bits() <= 8 => {
+    let decoder = match spec.id() {
+        Some(id) => decoder_of(id),
+        None if spec.bits() <= 8 && spec.within(&table::F32) => {
             custom = Decoder::new(spec);
             Some(&custom)
         }
@@ -90,7 +90,7 @@ fn run(
 /// One call's settings.
 struct Job<'a> {
     spec: &'a FormatSpec,
-    /// Of a format of up to 8 bits.
+    /// Of a format of up to 8 bits within f32.
     decoder: Option<&'a Decoder>,
     scale_inv: Option<f32>,
     kernels: &'static Kernels,
@@ -144,6 +144,7 @@ impl Job<'_> {
         }
         if let (ValuesMut::Bf16(dst), Codes::U8(codes), Some(decoder), None) =
             (&mut dst, codes, self.decoder, self.scale_inv)
+            && self.spec.within(&table::BF16)
         {
             if stream {
                 let mut buffer = [0u16; PIECE];
@@ -167,6 +168,10 @@ impl Job<'_> {
         }
     }
 
+    fn is(&self, id: FormatId) -> bool {
+        self.spec.id() == Some(id)
+    }
+
     /// Decodes exactly to f32, and multiplies; false where f32 may not hold the code's value.
     fn to_f32(&self, codes: Codes, dst: &mut [f32]) -> bool {
         match (codes, self.decoder) {
@@ -174,13 +179,13 @@ impl Job<'_> {
                 self.kernels.decode_f32(decoder, self.scale_inv.unwrap_or(1.0), codes, dst);
                 return true;
             }
-            (Codes::U16(codes), _) if *self.spec == table::BF16 => {
+            (Codes::U16(codes), _) if self.is(FormatId::Bf16) => {
                 self.kernels.bf16_to_f32(codes, dst);
             }
-            (Codes::U16(codes), _) if *self.spec == table::F16 => {
+            (Codes::U16(codes), _) if self.is(FormatId::F16) => {
                 self.kernels.f16_to_f32(codes, dst);
             }
-            (Codes::U32(codes), _) if *self.spec == table::F32 => {
+            (Codes::U32(codes), _) if self.is(FormatId::F32) => {
                 for (code, x) in codes.iter().zip(dst.iter_mut()) {
                     *x = table::F32.decode_f32(u64::from(*code));
                 }
@@ -197,7 +202,7 @@ impl Job<'_> {
 
     /// f32 → a 16-bit format, to nearest even.
     fn narrow(&self, values: &[f32], spec: &FormatSpec, codes: &mut [u16]) {
-        let encoder = Encoder::new(spec, Policy::NONFINITE, 1.0);
+        let encoder = Encoder::new(spec, Policy::NONFINITE, 1.0, false);
         self.kernels.encode_u16(&encoder, Words::None, values, codes, false);
     }
 

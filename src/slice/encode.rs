@@ -3,11 +3,13 @@
 use super::buffers::{CodesMut, Values};
 use super::parallel::{cut, join, parts};
 use super::{PIECE, QuantStats, STREAM};
-use crate::arch::cast::{from_codes_mut, to_codes};
+use crate::arch::cast::{bytes, bytes_mut, from_codes_mut, to_codes};
 use crate::arch::encoder::{Encoder, Method};
 use crate::arch::{Counts, Isa, Kernels, Screen, Words};
 use crate::error::Error;
-use crate::format::{Code, FormatSpec, NanPolicy, Policy, RandomStream, Unpacked, nan, table};
+use crate::format::{
+    Code, FormatId, FormatSpec, NanPolicy, Policy, RandomStream, Unpacked, nan, table,
+};
 
 const INF: u32 = 0x7f80_0000;
 
@@ -40,12 +42,13 @@ pub struct EncodeOptions<'a> {
 }
 
 impl<'a> EncodeOptions<'a> {
-    /// Unscaled, as many threads as the pool has, the best instruction set.
+    /// Unscaled, all threads of the caller's pool, the best instruction set.
     pub fn new(policy: Policy) -> Self {
         Self { policy, scale: None, random: Random::None, threads: 0, isa: Isa::best() }
     }
 
-    /// Multiplies every value first.
+    /// Multiplies every value first. A scale that is not positive and finite is allowed, but slow:
+    /// it goes through the definition, one value at a time.
     pub const fn scale(self, scale: f32) -> Self {
         Self { scale: Some(scale), ..self }
     }
@@ -55,7 +58,7 @@ impl<'a> EncodeOptions<'a> {
         Self { random, ..self }
     }
 
-    /// The most threads to use; 1 keeps off rayon, 0 asks for all of the pool's.
+    /// The most threads of the caller's pool to use; 1 keeps off rayon, 0 asks for all.
     pub const fn threads(self, threads: usize) -> Self {
         Self { threads, ..self }
     }
@@ -113,7 +116,7 @@ fn run(
         }
         Random::Words(words) => Words::Given(words),
     };
-    let encoder = Encoder::new(spec, policy, scale.unwrap_or(1.0));
+    let encoder = Encoder::new(spec, policy, scale.unwrap_or(1.0), stats);
     let job = Job { spec, policy, scale, encoder, kernels: isa.kernels(), stats };
     let refuses = matches!(policy.nan, NanPolicy::Error) && !spec.has_nan();
     let is_nan = |i: &usize| (src.get_f32(*i) * scale.unwrap_or(1.0)).is_nan();
@@ -186,6 +189,12 @@ impl Job<'_> {
                 stats
             }
             CodesMut::U8(codes) => self.fill(src, codes, words),
+            CodesMut::U16(codes) if stream => {
+                let mut buffer = [0u16; PIECE];
+                let stats = self.fill(src, &mut buffer[..n], words);
+                self.kernels.stream(bytes(&buffer[..n]), bytes_mut(codes));
+                stats
+            }
             CodesMut::U16(codes) => self.fill(src, codes, words),
             CodesMut::U32(codes) if self.to_nearest_f32() => self.nearest_f32(src, codes),
             CodesMut::U32(codes) => self.reference(src, codes, words),
@@ -281,7 +290,7 @@ impl Job<'_> {
     /// Whether this is the conversion to f32 that processors have.
     fn to_nearest_f32(&self) -> bool {
         let nearest = Policy { nan: self.policy.nan, ..Policy::NONFINITE };
-        *self.spec == table::F32 && self.policy == nearest && self.scale.is_none()
+        self.spec.id() == Some(FormatId::F32) && self.policy == nearest && self.scale.is_none()
     }
 
     /// To f32: nearest even, overflow to Inf.
@@ -323,7 +332,7 @@ impl Job<'_> {
                     continue;
                 }
                 amax = amax.max(source);
-                let zero = self.spec.has_zero() && bits & self.spec.magnitude_mask() == 0;
+                let zero = self.spec.has_zero() && bits & self.spec.zero_mask() == 0;
                 stats.flushed += u64::from(source != 0.0 && zero);
                 stats.saturated += u64::from(x.to_f64().abs() > self.spec.max());
             }

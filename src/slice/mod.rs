@@ -22,8 +22,10 @@
 //! to the format: the sign of the code is the sign of x times that of the scale, of NaN too. A
 //! scaled f64 is rounded to f32 first. Unscaled conversions round once from the source.
 //!
-//! **Threads.** Slices of at least [`PARALLEL`] elements are cut into pieces that run in the
-//! caller's rayon pool. With one thread asked for, rayon is not touched.
+//! **Threads.** Called from a thread of a rayon pool (`pool.install(|| ...)`, `rayon::scope`, a
+//! parallel iterator), slices of at least [`PARALLEL`] elements are cut into parts for that pool.
+//! Called from any other thread they are converted on it: this crate never builds a pool, rayon's
+//! global one included. With one thread asked for, rayon is not touched.
 
 mod buffers;
 mod decode;

@@ -12,6 +12,8 @@ pub(super) fn parts(n: usize, threads: usize) -> usize {
     }
     #[cfg(feature = "rayon")]
     {
+        // Outside a pool rayon would build the global one, which is not ours to build.
+        let Some(_) = rayon::current_thread_index() else { return 1 };
         let threads = if threads == 0 { rayon::current_num_threads() } else { threads };
         threads.min(n / (PARALLEL / 2)).max(1)
     }

@@ -16,7 +16,7 @@ pub(crate) fn count<C: Store>(e: &Encoder, src: &[f32], codes: &[C]) -> Counts {
         let x = x.to_bits() & MAGNITUDE;
         let a = (f32::from_bits(x) * e.scale).to_bits();
         let number = u32::from(x <= INF);
-        let zero = u32::from(c.wide() & e.magnitude_mask == 0);
+        let zero = u32::from(c.wide() & e.zero_mask == 0);
         peak = peak.max(if x > INF { 0 } else { x });
         saturated += u32::from(a > e.max) & number;
         flushed += u32::from(x != 0) & zero & number;

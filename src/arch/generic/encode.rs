@@ -192,7 +192,7 @@ impl Step for FromStream {
     }
 }
 
-/// Stochastic, by given words; the padding of the last block has none.
+/// Stochastic, by given words, of which there are enough: the comparison is the bounds check.
 #[derive(Clone, Copy)]
 struct FromWords<'a>(Encoder, &'a [u32]);
 
