@@ -6,8 +6,8 @@
 //! QUARTER_SWEEP=full cargo test --release --test exhaustive -- --nocapture    all 2^32 f32
 //! ```
 //!
-//! Two things are held against each other for each f32, format and overflow policy: the slice
-//! kernels (every instruction set in a sample, the best in a full sweep) and the integer encoder.
+//! For each f32, format and overflow policy the slice kernels (every instruction set in a sample,
+//! the best in a full sweep) and the types' `from_f32` are held to the integer encoder.
 //! The codes of a whole block of 2^24 are then held against checksums of ml_dtypes and CUDA.
 
 mod common;
@@ -118,7 +118,37 @@ fn reference<T: Format>(x: &[f32], overflow: Overflow, codes: &mut [T::Bits]) {
     }
 }
 
-/// Compares kernel and encoder for both overflow policies on the given f32.
+macro_rules! define_from_f32 {
+    (
+        numbers { $($(#[$nd:meta])* $nid:ident $nspec:ident $nname:literal $naliases:tt
+            exp $nexp:literal man $nman:literal bias $nbias:literal $nkind:ident $nsource:literal;)* }
+        scales { $($(#[$sd:meta])* $sid:ident $sspec:ident $sname:literal $saliases:tt
+            exp $sexp:literal man $sman:literal bias $sbias:literal $skind:ident $ssource:literal;)* }
+        wide $wide:tt
+    ) => {
+        /// `from_f32` and `from_f32_sat` of a number type over a slice; `half`'s have their own.
+        fn from_f32(id: FormatId, overflow: Overflow) -> Option<fn(&[f32], &mut [u8])> {
+            macro_rules! fill {
+                ($type:ident, $call:ident) => {
+                    |x, codes| {
+                        let code = |x: &f32| quarter::$type::$call(*x).to_bits();
+                        codes.iter_mut().zip(x).for_each(|(c, x)| *c = code(x));
+                    }
+                };
+            }
+            match (id, overflow) {
+                $((FormatId::$nid, Overflow::NonFinite) => Some(fill!($nid, from_f32)),)*
+                $((FormatId::$nid, Overflow::Saturate) => Some(fill!($nid, from_f32_sat)),)*
+                $((FormatId::$sid, Overflow::NonFinite) => Some(fill!($sid, from_f32)),)*
+                $((FormatId::$sid, Overflow::Saturate) => Some(fill!($sid, from_f32_sat)),)*
+                _ => None,
+            }
+        }
+    };
+}
+quarter::for_each_format!(define_from_f32);
+
+/// Compares the kernels and the types' `from_f32` with the encoder for both overflow policies.
 struct Compare<'a> {
     x: &'a [f32],
     isas: &'a [Isa],
@@ -127,18 +157,33 @@ struct Compare<'a> {
 impl Visit for Compare<'_> {
     type Out = ();
     fn visit<T: Format<Bits: CodeSlice>>(self) {
+        let wide = |codes: &[T::Bits]| codes.iter().map(|c| (*c).into()).collect::<Vec<u64>>();
         let mut want = vec![T::Bits::from_u64(0); self.x.len().min(CHUNK)];
-        let mut got = want.clone();
+        let (mut got, mut bytes) = (want.clone(), vec![0u8; want.len()]);
         for x in self.x.chunks(CHUNK) {
+            let n = x.len();
             for policy in [Policy::NONFINITE, Policy::SATURATE] {
-                reference::<T>(x, policy.overflow, &mut want[..x.len()]);
+                reference::<T>(x, policy.overflow, &mut want[..n]);
                 for isa in self.isas {
-                    kernel::<T>(x, policy, *isa, &mut got[..x.len()]);
-                    if got[..x.len()] != want[..x.len()] {
-                        let [got, want] = [&got, &want].map(|c| {
-                            c[..x.len()].iter().map(|c| (*c).into()).collect::<Vec<u64>>()
-                        });
+                    kernel::<T>(x, policy, *isa, &mut got[..n]);
+                    if got[..n] != want[..n] {
+                        let (got, want) = (wide(&got[..n]), wide(&want[..n]));
                         common::assert_codes(&T::SPEC, policy, isa.name(), x, &got, &want);
+                    }
+                }
+                if let Some(fill) = from_f32(T::ID, policy.overflow) {
+                    fill(x, &mut bytes[..n]);
+                    let differs = |(c, byte): (&T::Bits, &u8)| (*c).into() != u64::from(*byte);
+                    if want[..n].iter().zip(&bytes[..n]).any(differs) {
+                        let got: Vec<u64> = bytes[..n].iter().map(|c| u64::from(*c)).collect();
+                        common::assert_codes(
+                            &T::SPEC,
+                            policy,
+                            "from_f32",
+                            x,
+                            &got,
+                            &wide(&want[..n]),
+                        );
                     }
                 }
             }
@@ -224,8 +269,8 @@ fn every_f32() {
     });
     let count = count.into_inner().unwrap();
     println!(
-        "{count} f32 x {} formats x 2 overflow policies = {} conversions, each by the encoder and \
-         by {isas:?}: 0 mismatches ({:.1} s)",
+        "{count} f32 x {} formats x 2 overflow policies = {} conversions, each by the encoder, \
+         from_f32 and {isas:?}: 0 mismatches ({:.1} s)",
         formats.len(),
         count * formats.len() * 2,
         began.elapsed().as_secs_f64(),

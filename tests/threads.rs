@@ -60,6 +60,10 @@ fn one_thread_is_no_rayon_and_more_are_the_callers_pool() {
     }
     drop(pool);
 
+    // Outside a pool the calling thread does it all.
+    for threads in [0, 2] {
+        assert!(convert(specs[0], &x, threads) == want[0], "no pool, {threads} threads");
+    }
     let global = rayon::ThreadPoolBuilder::new().num_threads(2).build_global();
     assert!(global.is_ok(), "something built the global pool before: {global:?}");
     let got = convert(specs[0], &x, 0);

@@ -37,6 +37,7 @@ mod constants;
 mod decode;
 mod encode;
 mod fmt;
+mod names;
 mod ops;
 pub(crate) mod packed;
 mod parse;

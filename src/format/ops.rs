@@ -154,9 +154,9 @@ macro_rules! arithmetic {
         }
 
         reductions! { $type
-            /// Added in f32 in order, and rounded at the end.
+            /// Added in f32 in order, and rounded at the end; of nothing −0, as f32's.
             Sum sum Self;
-            /// Added in f32 in order, and rounded at the end.
+            /// Added in f32 in order, and rounded at the end; of nothing −0, as f32's.
             Sum sum &'a Self;
             /// Multiplied in f32 in order, and rounded at the end.
             Product product Self;

@@ -1,7 +1,6 @@
 //! What a conversion does at the edges: policy is an argument, never a hidden default.
 
-use crate::error::{Error, Name};
-use core::str::FromStr;
+use crate::error::Error;
 
 /// How a value between two neighbours lo < |x| < hi is rounded.
 ///
@@ -112,26 +111,6 @@ impl Rounding {
     }
 }
 
-impl FromStr for Rounding {
-    type Err = Error;
-
-    /// `rne`, `rna`, `rz`, `ru`, `rd`, `stochastic`.
-    fn from_str(text: &str) -> Result<Self, Error> {
-        Ok(match text {
-            "rne" => Self::NearestEven,
-            "rna" => Self::NearestAway,
-            "rz" => Self::TowardZero,
-            "ru" => Self::Up,
-            "rd" => Self::Down,
-            "stochastic" => Self::STOCHASTIC,
-            _ => {
-                let what = "rounding (rne, rna, rz, ru, rd, stochastic)";
-                return Err(Error::Name { what, got: Name::new(text) });
-            }
-        })
-    }
-}
-
 /// What a value beyond the largest finite number becomes. Inf follows the same policy.
 ///
 /// A value is beyond when it *rounds* beyond, as if the exponent had no limit: 464 is the last
@@ -146,21 +125,6 @@ pub enum Overflow {
     Saturate,
 }
 
-impl FromStr for Overflow {
-    type Err = Error;
-
-    /// `sat`, `nonfinite`.
-    fn from_str(text: &str) -> Result<Self, Error> {
-        match text {
-            "sat" => Ok(Self::Saturate),
-            "nonfinite" => Ok(Self::NonFinite),
-            _ => {
-                Err(Error::Name { what: "overflow policy (sat, nonfinite)", got: Name::new(text) })
-            }
-        }
-    }
-}
-
 /// What NaN becomes in a format without NaN (FP6, FP4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum NanPolicy {
@@ -171,20 +135,6 @@ pub enum NanPolicy {
     Max,
     /// [`Error::Nan`].
     Error,
-}
-
-impl FromStr for NanPolicy {
-    type Err = Error;
-
-    /// `zero`, `max`, `error`.
-    fn from_str(text: &str) -> Result<Self, Error> {
-        match text {
-            "zero" => Ok(Self::Zero),
-            "max" => Ok(Self::Max),
-            "error" => Ok(Self::Error),
-            _ => Err(Error::Name { what: "NaN policy (zero, max, error)", got: Name::new(text) }),
-        }
-    }
 }
 
 /// The three choices a conversion takes.

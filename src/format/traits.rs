@@ -77,6 +77,17 @@ pub trait Format: Copy + Send + Sync + Into<Unpacked> + 'static + Sealed {
     /// The code of this number.
     fn to_code(self) -> Self::Bits;
 
+    /// The exact value; NaN keeps its sign.
+    fn value(self) -> f64 {
+        self.into().to_f64()
+    }
+
+    /// `x` rounded once: nearest even, overflow to Inf or NaN ([`Policy::NONFINITE`]).
+    fn nearest<S: Into<Unpacked>>(x: S) -> Self {
+        let code = x.into().round(&Self::SPEC, Policy::NONFINITE, 0);
+        Self::from_code(Self::Bits::from_u64(code))
+    }
+
     /// `x` rounded once to this format, as `policy` says.
     ///
     /// # Errors

@@ -271,6 +271,17 @@ macro_rules! code_buffer {
                 }
             }
 
+            /// The number of codes; none where they are packed.
+            pub(super) const fn count(&self) -> Option<usize> {
+                match self {
+                    Self::U8(s) => Some(s.len()),
+                    Self::U16(s) => Some(s.len()),
+                    Self::U32(s) => Some(s.len()),
+                    Self::U64(s) => Some(s.len()),
+                    Self::Packed(_) => None,
+                }
+            }
+
             /// # Errors
             /// Unless this holds exactly `n` codes of `spec`.
             pub(super) fn check(&self, spec: &FormatSpec, n: usize) -> Result<(), Error> {
@@ -300,3 +311,23 @@ macro_rules! code_buffer {
 }
 code_buffer!(Codes, "slice of codes", split_at);
 code_buffer!(CodesMut, "destination", split_at_mut);
+
+impl Codes<'_> {
+    /// The most codes of `spec` that fit in here.
+    pub(super) const fn capacity(&self, spec: &FormatSpec) -> usize {
+        match self {
+            Self::Packed(bytes) => bytes.len() * 8 / spec.bits() as usize,
+            Self::U8(_) | Self::U16(_) | Self::U32(_) | Self::U64(_) => match self.count() {
+                Some(count) => count,
+                None => 0,
+            },
+        }
+    }
+}
+
+impl Default for CodesMut<'_> {
+    /// Room for nothing.
+    fn default() -> Self {
+        Self::U8(&mut [])
+    }
+}

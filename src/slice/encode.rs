@@ -103,37 +103,57 @@ fn run(
     options: &EncodeOptions<'_>,
     stats: bool,
 ) -> Result<QuantStats, Error> {
-    let EncodeOptions { policy, scale, random, threads, isa } = *options;
     codes.check(spec, src.len())?;
-    policy.rounding.check()?;
-    let words = match random {
-        _ if !policy.rounding.is_stochastic() => Words::None,
-        Random::None => return Err(Error::RandomMissing),
-        Random::Stream { stream, start } => Words::Stream(stream, start),
-        Random::Words(words) if words.len() != src.len() => {
-            let (expected, got) = (src.len(), words.len());
-            return Err(Error::Length { what: "random words", expected, got });
-        }
-        Random::Words(words) => Words::Given(words),
-    };
-    let encoder = Encoder::new(spec, policy, scale.unwrap_or(1.0), stats);
-    let job = Job { spec, policy, scale, encoder, kernels: isa.kernels(), stats };
-    let refuses = matches!(policy.nan, NanPolicy::Error) && !spec.has_nan();
-    let is_nan = |i: &usize| (src.get_f32(*i) * scale.unwrap_or(1.0)).is_nan();
-    if refuses && let Some(index) = (0..src.len()).find(is_nan) {
-        return Err(Error::Nan { format: spec.name(), index });
-    }
-    Ok(job.split(src, codes, words, parts(src.len(), threads)))
+    let (job, words) = Job::new(spec, src.len(), options, stats)?;
+    job.check_nan(&src, 0)?;
+    Ok(job.split(src, codes, words, parts(src.len(), options.threads)))
 }
 
 /// One call's settings.
-struct Job<'a> {
+pub(super) struct Job<'a> {
     spec: &'a FormatSpec,
     policy: Policy,
     scale: Option<f32>,
     encoder: Encoder,
     kernels: &'static Kernels,
     stats: bool,
+}
+
+impl<'a> Job<'a> {
+    /// The settings for `n` values, and where their random words come from.
+    pub(super) fn new<'w>(
+        spec: &'a FormatSpec,
+        n: usize,
+        options: &EncodeOptions<'w>,
+        stats: bool,
+    ) -> Result<(Self, Words<'w>), Error> {
+        let EncodeOptions { policy, scale, random, threads: _, isa } = *options;
+        policy.rounding.check()?;
+        let words = match random {
+            _ if !policy.rounding.is_stochastic() => Words::None,
+            Random::None => return Err(Error::RandomMissing),
+            Random::Stream { stream, start } => Words::Stream(stream, start),
+            Random::Words(words) if words.len() != n => {
+                let (expected, got) = (n, words.len());
+                return Err(Error::Length { what: "slice of random words", expected, got });
+            }
+            Random::Words(words) => Words::Given(words),
+        };
+        let encoder = Encoder::new(spec, policy, scale.unwrap_or(1.0), stats);
+        Ok((Self { spec, policy, scale, encoder, kernels: isa.kernels(), stats }, words))
+    }
+
+    /// Refuses NaN where the policy does; `at` is the index of the first value.
+    pub(super) fn check_nan(&self, src: &Values, at: usize) -> Result<(), Error> {
+        if !matches!(self.policy.nan, NanPolicy::Error) || self.spec.has_nan() {
+            return Ok(());
+        }
+        let scale = self.scale.unwrap_or(1.0);
+        match (0..src.len()).find(|i| (src.get_f32(*i) * scale).is_nan()) {
+            Some(index) => Err(Error::Nan { format: self.spec.name(), index: at + index }),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Job<'_> {
@@ -151,7 +171,12 @@ impl Job<'_> {
         a.merge(b)
     }
 
-    fn serial(&self, mut src: Values, mut codes: CodesMut, mut words: Words) -> QuantStats {
+    pub(super) fn serial(
+        &self,
+        mut src: Values,
+        mut codes: CodesMut,
+        mut words: Words,
+    ) -> QuantStats {
         let bytes = src.len() * (src.element_size() + self.spec.storage_bits() as usize / 8);
         let stream = bytes >= STREAM;
         let mut stats = QuantStats::default();
@@ -368,7 +393,7 @@ fn count_f32(src: impl Iterator<Item = f64>, values: &[f32]) -> QuantStats {
 }
 
 /// The words from element `at` on, and those before.
-const fn split_words(words: Words<'_>, at: usize) -> (Words<'_>, Words<'_>) {
+pub(super) const fn split_words(words: Words<'_>, at: usize) -> (Words<'_>, Words<'_>) {
     match words {
         Words::None => (Words::None, Words::None),
         Words::Stream(stream, start) => {

@@ -106,6 +106,38 @@ pub trait FormatSliceExt {
         self.convert_from_stats(src, &EncodeOptions::new(Policy::SATURATE).scale(scale))
     }
 
+    /// fl(src · scale), nearest even, saturating; and what happened to the values.
+    ///
+    /// # Errors
+    /// If the lengths differ.
+    fn convert_from_bf16_slice_scaled(
+        &mut self,
+        src: &[bf16],
+        scale: f32,
+    ) -> Result<QuantStats, Error> {
+        self.convert_from_stats(src, &EncodeOptions::new(Policy::SATURATE).scale(scale))
+    }
+
+    /// fl(fl(src) · scale), nearest even, saturating; and what happened to the values.
+    ///
+    /// # Errors
+    /// If the lengths differ.
+    fn convert_from_f64_slice_scaled(
+        &mut self,
+        src: &[f64],
+        scale: f32,
+    ) -> Result<QuantStats, Error> {
+        self.convert_from_stats(src, &EncodeOptions::new(Policy::SATURATE).scale(scale))
+    }
+
+    /// Nearest even, saturating; and what happened to the values.
+    ///
+    /// # Errors
+    /// If the lengths differ.
+    fn convert_from_f32_slice_sat(&mut self, src: &[f32]) -> Result<QuantStats, Error> {
+        self.convert_from_stats(src, &EncodeOptions::new(Policy::SATURATE))
+    }
+
     /// Exact for every format of up to 16 bits.
     ///
     /// # Errors

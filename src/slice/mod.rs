@@ -33,6 +33,7 @@ mod encode;
 mod ext;
 mod parallel;
 mod stats;
+mod transcode;
 
 pub use buffers::{CodeSlice, Codes, CodesMut, Values, ValuesMut};
 pub use decode::{DecodeOptions, decode};
@@ -42,6 +43,7 @@ pub use ext::FormatSliceExt;
 pub use ext::FormatVecExt;
 pub use parallel::PARALLEL;
 pub use stats::QuantStats;
+pub use transcode::transcode;
 
 /// Elements handled at a time: a source and a destination that fit the first-level cache.
 const PIECE: usize = 4096;

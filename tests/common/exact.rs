@@ -102,15 +102,15 @@ impl Exact {
             Overflow::Saturate => max,
         };
         let negative = x.is_negative();
-        if let Number::Float(value) = x {
-            if value.is_nan() {
-                return match (self.nan, policy.nan) {
-                    (Some(nan), _) => Some(if negative { nan | self.sign } else { nan }),
-                    (None, NanPolicy::Zero) => Some(0),
-                    (None, NanPolicy::Max) => Some(max),
-                    (None, NanPolicy::Error) => None,
-                };
-            }
+        if let Number::Float(value) = x
+            && value.is_nan()
+        {
+            return match (self.nan, policy.nan) {
+                (Some(nan), _) => Some(if negative { nan | self.sign } else { nan }),
+                (None, NanPolicy::Zero) => Some(0),
+                (None, NanPolicy::Max) => Some(max),
+                (None, NanPolicy::Error) => None,
+            };
         }
         if self.scale && !is_directed(policy.rounding) && self.not_positive(x) {
             return Some(if policy.overflow == Overflow::Saturate { 0 } else { beyond });

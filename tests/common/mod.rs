@@ -1,6 +1,7 @@
 //! What the tests share: the formats as types, sources, policies, and messages that diagnose.
 #![allow(dead_code, unused_macros, unused_imports)] // each test binary uses a part
 
+pub mod bodies;
 pub mod exact;
 pub mod golden;
 
@@ -267,7 +268,7 @@ pub fn structured_f64(oracle: &Exact, nudges: &[i32]) -> Vec<f64> {
     let grid = oracle.grid();
     let middles = grid.windows(2).map(|pair| (pair[0] + pair[1]) / 2.0);
     let thin = (grid.len() / 2048).max(1) * if sweep() == Sweep::Thin { 4 } else { 1 };
-    let kept = |i: usize| i % thin == 0 || i < 300 || i + 300 > grid.len();
+    let kept = |i: usize| i.is_multiple_of(thin) || i < 300 || i + 300 > grid.len();
     let points = grid.iter().copied().zip(middles.chain([grid[grid.len() - 1]])).enumerate();
     let points = points.filter(|(i, _)| kept(*i)).flat_map(|(_, (value, middle))| [value, middle]);
     let mut x = vec![0.0, f64::MIN_POSITIVE, 5e-324, f64::MAX, f64::INFINITY, f64::NAN];
