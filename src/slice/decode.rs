@@ -127,14 +127,9 @@ impl Job<'_> {
     /// At most `PIECE` elements.
     fn piece(&self, codes: Codes, mut dst: ValuesMut, stream: bool) {
         let n = dst.len();
-        let mut unpacked = [0; PIECE];
-        let codes = match codes {
-            Codes::Packed(bytes) => {
-                self.kernels.unpack(self.spec.bits(), bytes, &mut unpacked[..n]);
-                Codes::U8(&unpacked[..n])
-            }
-            Codes::U8(_) | Codes::U16(_) | Codes::U32(_) | Codes::U64(_) => codes,
-        };
+        if let Codes::Packed(bytes) = codes {
+            return self.unpacked(bytes, dst, stream);
+        }
         // Straight into the destination where a kernel does that and memory is not the limit.
         if let ValuesMut::F32(dst) = &mut dst
             && !stream
@@ -155,8 +150,14 @@ impl Job<'_> {
             }
             return;
         }
+        self.buffered(codes, dst);
+    }
+
+    /// By way of a buffer of f32.
+    #[inline(never)]
+    fn buffered(&self, codes: Codes, dst: ValuesMut) {
         let mut buffer = [0.0; PIECE];
-        let buffer = &mut buffer[..n];
+        let buffer = &mut buffer[..dst.len()];
         if !self.to_f32(codes, buffer) {
             return self.reference(codes, dst);
         }
@@ -166,6 +167,15 @@ impl Job<'_> {
             ValuesMut::F16(dst) => self.narrow(buffer, &table::F16, to_codes_mut(dst)),
             ValuesMut::Bf16(dst) => self.narrow(buffer, &table::BF16, to_codes_mut(dst)),
         }
+    }
+
+    /// Packed codes, by way of a buffer of codes.
+    #[inline(never)]
+    fn unpacked(&self, packed: &[u8], dst: ValuesMut, stream: bool) {
+        let mut codes = [0; PIECE];
+        let codes = &mut codes[..dst.len()];
+        self.kernels.unpack(self.spec.bits(), packed, codes);
+        self.piece(Codes::U8(codes), dst, stream);
     }
 
     fn is(&self, id: FormatId) -> bool {
