@@ -12,14 +12,6 @@ const ALLOWED: [(&str, &str, &str); 1] = [
     ("error.rs", "slice", "crate::slice::QuantStats"),
 ];
 
-/// Unsafe code outside arch, each with its reason.
-const UNSAFE_ELSEWHERE: [&str; 2] = [
-    // A promise about a type's own bytes, which bytemuck's derive cannot make: no block.
-    "interop/bytemuck.rs",
-    // The attribute that allows it.
-    "interop/mod.rs",
-];
-
 /// About 450.
 const MAX_LINES: usize = 480;
 
@@ -107,8 +99,7 @@ fn code(line: &str) -> &str {
 #[test]
 fn unsafe_is_in_arch_alone() {
     for (file, text) in sources("src") {
-        let excused = UNSAFE_ELSEWHERE.iter().any(|f| Path::new(f) == file);
-        if excused || module(&file).as_deref() == Some("arch") {
+        if module(&file).as_deref() == Some("arch") {
             continue;
         }
         for (line, content) in text.lines().enumerate() {

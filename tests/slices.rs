@@ -140,11 +140,18 @@ const SENTINEL: u8 = 0xa5;
 /// Fails unless the call is this error and wrote nothing.
 #[track_caller]
 fn refused(spec: &FormatSpec, x: Values, n: usize, options: &EncodeOptions, want: Error) {
+    // Operands are named in words that may change: the numbers may not.
+    let numbers = |error: Error| match error {
+        Error::Length { expected, got, .. } => Error::Length { what: "", expected, got },
+        other => other,
+    };
     let mut codes = vec![SENTINEL; n];
     let got = encode_stats(spec, x, CodesMut::U8(&mut codes), options);
-    assert_eq!(got, Err(want));
+    assert_eq!(got.map_err(numbers), Err(numbers(want)));
     assert!(codes.iter().all(|c| *c == SENTINEL), "half-written");
-    assert_eq!(encode(spec, x, CodesMut::U8(&mut codes), options), Err(want));
+    let got = encode(spec, x, CodesMut::U8(&mut codes), options);
+    assert_eq!(got.map_err(numbers), Err(numbers(want)));
+    assert!(codes.iter().all(|c| *c == SENTINEL), "half-written");
     assert!(!want.to_string().is_empty());
 }
 
@@ -168,7 +175,7 @@ fn wrong_lengths_and_widths() {
     assert_eq!(got, Err(Error::NotPackable { format: "e4m3", bits: 8 }));
     let e2m1 = FormatId::F4E2M1.spec();
     let got = encode(e2m1, &x, CodesMut::Packed(&mut packed[..49]), &plain);
-    assert_eq!(got, Err(Error::Length { what: "packed bytes", expected: 50, got: 49 }));
+    assert!(matches!(got, Err(Error::Length { expected: 50, got: 49, .. })), "{got:?}");
     assert_eq!(packed, [SENTINEL; 50]);
 
     let mut values = [7.5f32; 100];

@@ -41,7 +41,8 @@ impl Bytes<'_> {
             return *self.pick(&table).spec();
         }
         let specials = [Specials::Ieee, Specials::NanAllOnes, Specials::NanNegZero, Specials::None];
-        let (specials, exp) = (self.pick(&specials), 1 + u32::from(self.byte() % 8));
+        let specials = self.pick(&specials);
+        let exp = (1 + u32::from(self.byte() % 8)).max(1 + u32::from(specials == Specials::Ieee));
         // With no mantissa bit "the even code" is not the even significand: not fuzzed.
         let man = 1 + u32::from(self.byte()) % (15 - exp).min(10);
         let bias = i32::from(self.byte()) - 127 + i32::from(self.byte() % 2) * 127;
