@@ -22,7 +22,7 @@ use core::mem::take;
 /// let (e5m2, e4m3) = (FormatId::F8E5M2.spec(), FormatId::F8E4M3.spec());
 /// let mut codes = [0_u8; 3];
 /// let options = EncodeOptions::new(Policy::SATURATE);
-/// transcode(e5m2, &[0x3c, 0x7b, 0xbd], e4m3, &mut codes, &options)?; // 1, 57344, −1.25
+/// transcode(e5m2, &[0x3c_u8, 0x7b, 0xbd], e4m3, &mut codes, &options)?; // 1, 57344, −1.25
 /// assert_eq!(codes, [0x38, 0x7e, 0xba]); // 1, 448, −1.25
 /// # Ok::<(), quarter::Error>(())
 /// ```
