@@ -103,3 +103,8 @@ table::for_each_number!(checked);
 unsafe impl Transparent for u16 {
     type Bits = Self;
 }
+
+// SAFETY: it is its own bits.
+unsafe impl Transparent for u8 {
+    type Bits = Self;
+}

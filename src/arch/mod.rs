@@ -53,6 +53,21 @@ pub(crate) struct Screen {
     pub small: u32,
 }
 
+impl Screen {
+    /// Of no values.
+    pub const EMPTY: Self = Self { peak: 0, beyond: 0, small: 0 };
+
+    /// Of two slices as one.
+    #[inline]
+    pub fn merge(self, other: Self) -> Self {
+        Self {
+            peak: self.peak.max(other.peak),
+            beyond: self.beyond + other.beyond,
+            small: self.small + other.small,
+        }
+    }
+}
+
 /// Exact statistics of up to 2^32 − 1 values.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
@@ -69,7 +84,11 @@ macro_rules! kernel_table {
         ///
         /// Its functions are unsafe to call on a processor without that instruction set, so the
         /// fields are private and a table is reached through [`Isa`] alone.
+        #[derive(Clone, Copy)]
         pub(crate) struct Kernels {
+            /// Whether the kernels with a `past` argument honour it: stores go around the cache
+            /// then. Without, go through a buffer and `stream`.
+            pub direct: bool,
             $($name: unsafe fn($($type),*) $(-> $ret)?,)*
         }
 
@@ -90,17 +109,19 @@ macro_rules! kernel_table {
 
 kernel_table! {
     /// f32 → 8-bit codes. `dst` is as long as `src`; the method is not `Reference`.
-    encode_u8(e: &Encoder, words: Words<'_>, src: &[f32], dst: &mut [u8], screen: bool) -> Screen;
+    encode_u8(e: &Encoder, words: Words<'_>, src: &[f32], dst: &mut [u8], screen: bool, past: bool) -> Screen;
+    /// bf16 → 8-bit codes, to nearest even: the method is `Nearest`.
+    encode_bf16(e: &Encoder, src: &[u16], dst: &mut [u8], screen: bool, past: bool) -> Screen;
     /// f32 → 16-bit codes.
-    encode_u16(e: &Encoder, words: Words<'_>, src: &[f32], dst: &mut [u16], screen: bool) -> Screen;
+    encode_u16(e: &Encoder, words: Words<'_>, src: &[f32], dst: &mut [u16], screen: bool, past: bool) -> Screen;
     /// Statistics of values and their codes.
     count_u8(e: &Encoder, src: &[f32], codes: &[u8]) -> Counts;
     /// Statistics of values and their codes.
     count_u16(e: &Encoder, src: &[f32], codes: &[u16]) -> Counts;
     /// 8-bit codes → f32, times a scale.
-    decode_f32(d: &Decoder, scale: f32, src: &[u8], dst: &mut [f32]);
+    decode_f32(d: &Decoder, scale: f32, src: &[u8], dst: &mut [f32], past: bool);
     /// 8-bit codes → bf16.
-    decode_bf16(d: &Decoder, src: &[u8], dst: &mut [u16]);
+    decode_bf16(d: &Decoder, src: &[u8], dst: &mut [u16], past: bool);
     /// f64 → f32, rounded to odd.
     f64_to_odd(src: &[f64], dst: &mut [f32]);
     /// f64 → f32, nearest even.
@@ -108,7 +129,7 @@ kernel_table! {
     /// f32 → f64.
     f32_to_f64(src: &[f32], dst: &mut [f64]);
     /// bf16 → f32.
-    bf16_to_f32(src: &[u16], dst: &mut [f32]);
+    bf16_to_f32(src: &[u16], dst: &mut [f32], past: bool);
     /// f16 → f32.
     f16_to_f32(src: &[u16], dst: &mut [f32]);
     /// Codes of 4 or 6 bits, packed into as many bytes as they take.
@@ -121,53 +142,42 @@ kernel_table! {
     fence();
 }
 
-/// Compiles the generic kernels with a feature attribute into the table `KERNELS`. Decoding and
-/// streaming are given by the instruction set's file, because there intrinsics may pay.
+/// Compiles the generic kernels with a feature attribute into the table `compiled::KERNELS`, of
+/// which an instruction set's file replaces those where intrinsics pay.
 macro_rules! compile_kernels {
-    (
-        $(#[$feature:meta])*
-        decode_f32: $decode_f32:path, decode_bf16: $decode_bf16:path,
-        stream: $stream:path, fence: $fence:path
-    ) => {
-        $crate::arch::compile_kernels! { @functions [$(#[$feature])*]
-            encode_u8 encode::encode(e: &Encoder, w: Words<'_>, s: &[f32], d: &mut [u8], screen: bool) -> Screen;
-            encode_u16 encode::encode(e: &Encoder, w: Words<'_>, s: &[f32], d: &mut [u16], screen: bool) -> Screen;
-            count_u8 count::count(e: &Encoder, s: &[f32], c: &[u8]) -> Counts;
-            count_u16 count::count(e: &Encoder, s: &[f32], c: &[u16]) -> Counts;
-            f64_to_odd narrow::f64_to_odd(s: &[f64], d: &mut [f32]) -> ();
-            f64_to_nearest narrow::f64_to_nearest(s: &[f64], d: &mut [f32]) -> ();
-            f32_to_f64 narrow::f32_to_f64(s: &[f32], d: &mut [f64]) -> ();
-            bf16_to_f32 narrow::bf16_to_f32(s: &[u16], d: &mut [f32]) -> ();
-            f16_to_f32 narrow::f16_to_f32(s: &[u16], d: &mut [f32]) -> ();
-            pack packed::pack(bits: u32, s: &[u8], d: &mut [u8]) -> ();
-            unpack packed::unpack(bits: u32, s: &[u8], d: &mut [u8]) -> ();
-        }
+    ($(#[$feature:meta])*) => {
+        pub(in crate::arch) mod compiled {
+            use $crate::arch::decoder::Decoder;
+            use $crate::arch::encoder::Encoder;
+            use $crate::arch::generic::{count, decode, encode, narrow, store};
+            use $crate::arch::{Counts, Screen, Words};
+            use $crate::format::packed;
 
-        pub(in crate::arch) static KERNELS: $crate::arch::Kernels = $crate::arch::Kernels {
-            encode_u8,
-            encode_u16,
-            count_u8,
-            count_u16,
-            decode_f32: $decode_f32,
-            decode_bf16: $decode_bf16,
-            f64_to_odd,
-            f64_to_nearest,
-            f32_to_f64,
-            bf16_to_f32,
-            f16_to_f32,
-            pack,
-            unpack,
-            stream: $stream,
-            fence: $fence,
-        };
+            $crate::arch::compile_kernels! { @functions [$(#[$feature])*]
+                encode_u8 encode::encode(e: &Encoder, w: Words<'_>, s: &[f32], d: &mut [u8], screen: bool, past: bool) -> Screen;
+                encode_bf16 encode::encode_bf16(e: &Encoder, s: &[u16], d: &mut [u8], screen: bool, past: bool) -> Screen;
+                encode_u16 encode::encode(e: &Encoder, w: Words<'_>, s: &[f32], d: &mut [u16], screen: bool, past: bool) -> Screen;
+                count_u8 count::count(e: &Encoder, s: &[f32], c: &[u8]) -> Counts;
+                count_u16 count::count(e: &Encoder, s: &[f32], c: &[u16]) -> Counts;
+                decode_f32 decode::to_f32(decoder: &Decoder, scale: f32, s: &[u8], d: &mut [f32], past: bool) -> ();
+                decode_bf16 decode::to_bf16(decoder: &Decoder, s: &[u8], d: &mut [u16], past: bool) -> ();
+                f64_to_odd narrow::f64_to_odd(s: &[f64], d: &mut [f32]) -> ();
+                f64_to_nearest narrow::f64_to_nearest(s: &[f64], d: &mut [f32]) -> ();
+                f32_to_f64 narrow::f32_to_f64(s: &[f32], d: &mut [f64]) -> ();
+                bf16_to_f32 narrow::bf16_to_f32(s: &[u16], d: &mut [f32], past: bool) -> ();
+                f16_to_f32 narrow::f16_to_f32(s: &[u16], d: &mut [f32]) -> ();
+                pack packed::pack(bits: u32, s: &[u8], d: &mut [u8]) -> ();
+                unpack packed::unpack(bits: u32, s: &[u8], d: &mut [u8]) -> ();
+                stream store::copy(s: &[u8], d: &mut [u8]) -> ();
+                fence store::no_fence() -> ();
+            }
+        }
     };
     (@functions $features:tt
         $($name:ident $module:ident::$generic:ident($($arg:ident: $type:ty),*) -> $ret:ty;)*
     ) => {
-        use $crate::arch::encoder::Encoder;
-        use $crate::arch::generic::{count, encode, narrow};
-        use $crate::arch::{Counts, Screen, Words};
-        use $crate::format::packed;
+        pub(in crate::arch) const KERNELS: $crate::arch::Kernels =
+            $crate::arch::Kernels { direct: false, $($name),* };
 
         $($crate::arch::compile_kernels! {
             @function $features $name $module::$generic($($arg: $type),*) -> $ret
@@ -177,7 +187,7 @@ macro_rules! compile_kernels {
         $name:ident $module:ident::$generic:ident($($arg:ident: $type:ty),*) -> $ret:ty
     ) => {
         $(#[$feature])*
-        fn $name($($arg: $type),*) -> $ret {
+        pub(in crate::arch) fn $name($($arg: $type),*) -> $ret {
             $module::$generic($($arg),*)
         }
     };
@@ -208,7 +218,7 @@ static ISAS: &[Row] = &[
     Row {
         name: "avx512",
         kernels: &x86_64::avx512::KERNELS,
-        present: || has!("avx512f" "avx512bw" "avx512dq" "avx512vl" "avx512vbmi"),
+        present: || has!("avx512f" "avx512bw" "avx512dq" "avx512vl" "avx512vbmi" "popcnt"),
     },
     #[cfg(target_arch = "x86_64")]
     Row { name: "avx2", kernels: &x86_64::avx2::KERNELS, present: || has!("avx2" "fma") },

@@ -1,23 +1,17 @@
 //! Portable code: the generic kernels as the target's baseline compiles them.
 
-use super::compile_kernels;
 use super::decoder::Decoder;
 use super::generic::decode;
+use super::{Kernels, compile_kernels};
 
-compile_kernels! { decode_f32: decode_f32, decode_bf16: decode_bf16, stream: copy, fence: no_fence }
+compile_kernels! {}
 
-fn decode_f32(d: &Decoder, scale: f32, src: &[u8], dst: &mut [f32]) {
+pub(super) static KERNELS: Kernels = Kernels { decode_f32, decode_bf16, ..compiled::KERNELS };
+
+fn decode_f32(d: &Decoder, scale: f32, src: &[u8], dst: &mut [f32], _: bool) {
     decode::to_f32_by_table(d, scale, src, dst);
 }
 
-fn decode_bf16(d: &Decoder, src: &[u8], dst: &mut [u16]) {
+fn decode_bf16(d: &Decoder, src: &[u8], dst: &mut [u16], _: bool) {
     decode::to_bf16_by_table(d, src, dst);
 }
-
-/// An ordinary copy, for instruction sets without a streaming store of their own.
-pub(super) fn copy(src: &[u8], dst: &mut [u8]) {
-    dst.copy_from_slice(src);
-}
-
-/// Nothing: an ordinary copy is visible.
-pub(super) fn no_fence() {}

@@ -4,6 +4,9 @@ use crate::error::Error;
 use crate::format::{Code, FormatSpec, Unpacked};
 use half::{bf16, f16};
 
+/// Bytes; kernels that write past the cache want whole ones.
+const CACHE_LINE: usize = 64;
+
 /// Numbers to be encoded.
 #[derive(Clone, Copy, Debug)]
 pub enum Values<'a> {
@@ -233,6 +236,15 @@ impl ValuesMut<'_> {
         }
     }
 
+    /// Elements before the first whole cache line; 0 where it does not matter.
+    pub(super) fn lead(&self) -> usize {
+        match self {
+            Self::F32(s) => s.as_ptr().align_offset(CACHE_LINE),
+            Self::Bf16(s) => s.as_ptr().align_offset(CACHE_LINE),
+            Self::F64(_) | Self::F16(_) => 0,
+        }
+    }
+
     pub(super) fn split_at(self, at: usize) -> (Self, Self) {
         match self {
             Self::F64(s) => pair(s.split_at_mut(at), ValuesMut::F64),
@@ -321,6 +333,17 @@ impl Codes<'_> {
                 Some(count) => count,
                 None => 0,
             },
+        }
+    }
+}
+
+impl CodesMut<'_> {
+    /// Elements before the first whole cache line; 0 where it does not matter.
+    pub(super) fn lead(&self) -> usize {
+        match self {
+            Self::U8(s) => s.as_ptr().align_offset(CACHE_LINE),
+            Self::U16(s) => s.as_ptr().align_offset(CACHE_LINE),
+            Self::U32(_) | Self::U64(_) | Self::Packed(_) => 0,
         }
     }
 }

@@ -2,52 +2,14 @@
 
 use super::buffers::{Codes, ValuesMut};
 use super::parallel::{cut, join, parts};
-use super::{PIECE, STREAM};
+use super::{DecodeOptions, LONG, PIECE, STREAM};
 use crate::arch::cast::{bytes, bytes_mut, to_codes_mut};
 use crate::arch::decoder::{Decoder, decoder_of};
 use crate::arch::encoder::Encoder;
-use crate::arch::{Isa, Kernels, Words};
+use crate::arch::{Kernels, Words};
 use crate::error::Error;
 use crate::format::{FormatId, FormatSpec, Policy, Unpacked, table};
 use half::{bf16, f16};
-
-/// How to decode a slice.
-#[derive(Clone, Copy, Debug)]
-#[must_use]
-pub struct DecodeOptions {
-    scale_inv: Option<f32>,
-    threads: usize,
-    isa: Isa,
-}
-
-impl Default for DecodeOptions {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl DecodeOptions {
-    /// Unscaled, all threads of the caller's pool, the best instruction set.
-    pub fn new() -> Self {
-        Self { scale_inv: None, threads: 0, isa: Isa::best() }
-    }
-
-    /// Multiplies every decoded value: fl(code · scale_inv) in f32, then one rounding to a
-    /// narrower destination.
-    pub const fn scale_inv(self, scale_inv: f32) -> Self {
-        Self { scale_inv: Some(scale_inv), ..self }
-    }
-
-    /// The most threads of the caller's pool to use; 1 keeps off rayon, 0 asks for all.
-    pub const fn threads(self, threads: usize) -> Self {
-        Self { threads, ..self }
-    }
-
-    /// Another instruction set: the bits are the same.
-    pub const fn isa(self, isa: Isa) -> Self {
-        Self { isa, ..self }
-    }
-}
 
 /// dst\[i\] = the value of codes\[i\] (· scale_inv).
 ///
@@ -112,53 +74,82 @@ impl Job<'_> {
     fn serial(&self, mut codes: Codes, mut dst: ValuesMut) {
         let bytes = dst.len() * (dst.element_size() + self.spec.storage_bits() as usize / 8);
         let stream = bytes >= STREAM;
-        while dst.len() > PIECE {
-            let (c0, c1) = codes.split_at(self.spec, PIECE);
-            let (d0, d1) = dst.split_at(PIECE);
-            self.piece(c0, d0, stream);
+        let direct = self.is_direct(codes, &dst) && (!stream || self.kernels.direct);
+        let long = if direct { LONG } else { PIECE };
+        let lead = if stream && direct { dst.lead().min(long) } else { 0 };
+        let mut step = if lead > 0 { lead } else { long };
+        // The last piece is not cut: packed codes may end within a group of bytes.
+        while dst.len() > step {
+            let (c0, c1) = codes.split_at(self.spec, step);
+            let (d0, d1) = dst.split_at(step);
+            step = long;
+            self.piece(c0, d0, stream, direct);
             (codes, dst) = (c1, d1);
         }
-        self.piece(codes, dst, stream);
+        self.piece(codes, dst, stream, direct);
         if stream {
             self.kernels.fence();
         }
     }
 
-    /// At most `PIECE` elements.
-    fn piece(&self, codes: Codes, mut dst: ValuesMut, stream: bool) {
-        let n = dst.len();
-        if let Codes::Packed(bytes) = codes {
-            return self.unpacked(bytes, dst, stream);
-        }
-        // Straight into the destination where a kernel does that and memory is not the limit.
-        if let ValuesMut::F32(dst) = &mut dst
-            && !stream
-            && self.to_f32(codes, dst)
-        {
-            return;
-        }
-        if let (ValuesMut::Bf16(dst), Codes::U8(codes), Some(decoder), None) =
-            (&mut dst, codes, self.decoder, self.scale_inv)
-            && self.spec.within(&table::BF16)
-        {
-            if stream {
-                let mut buffer = [0u16; PIECE];
-                self.kernels.decode_bf16(decoder, codes, &mut buffer[..n]);
-                self.kernels.stream(bytes(&buffer[..n]), bytes_mut(dst));
-            } else {
-                self.kernels.decode_bf16(decoder, codes, to_codes_mut(dst));
+    /// Whether a kernel writes straight into the destination.
+    fn is_direct(&self, codes: Codes, dst: &ValuesMut) -> bool {
+        match (dst, codes) {
+            (ValuesMut::F32(_), Codes::U8(_)) => self.decoder.is_some(),
+            (ValuesMut::F32(_), Codes::U16(_)) => {
+                self.is(FormatId::Bf16) && self.scale_inv.is_none()
             }
-            return;
+            (ValuesMut::Bf16(_), Codes::U8(_)) => self.bf16_decoder().is_some(),
+            _ => false,
         }
-        self.buffered(codes, dst);
     }
 
-    /// By way of a buffer of f32.
+    /// At most `LONG` elements if it is direct, else `PIECE`.
+    fn piece(&self, codes: Codes, dst: ValuesMut, stream: bool, direct: bool) {
+        match (dst, codes, self.bf16_decoder()) {
+            (ValuesMut::Bf16(dst), Codes::U8(codes), Some(decoder)) if direct => {
+                self.kernels.decode_bf16(decoder, codes, to_codes_mut(dst), stream);
+            }
+            (ValuesMut::F32(dst), codes, _) if direct => {
+                self.to_f32(codes, dst, stream);
+            }
+            (dst, codes, _) => self.buffered(codes, dst, stream),
+        }
+    }
+
+    /// At most `PIECE` elements.
     #[inline(never)]
-    fn buffered(&self, codes: Codes, dst: ValuesMut) {
+    fn buffered(&self, codes: Codes, dst: ValuesMut, stream: bool) {
+        let n = dst.len();
+        let mut unpacked = [0; PIECE];
+        let codes = match codes {
+            Codes::Packed(bytes) => {
+                self.kernels.unpack(self.spec.bits(), bytes, &mut unpacked[..n]);
+                Codes::U8(&unpacked[..n])
+            }
+            Codes::U8(_) | Codes::U16(_) | Codes::U32(_) | Codes::U64(_) => codes,
+        };
+        let to_bf16 = self.bf16_decoder();
+        let dst = match (dst, codes, to_bf16) {
+            (ValuesMut::Bf16(dst), Codes::U8(codes), Some(decoder)) => {
+                if !stream {
+                    return self.kernels.decode_bf16(decoder, codes, to_codes_mut(dst), false);
+                }
+                let mut buffer = [0u16; PIECE];
+                self.kernels.decode_bf16(decoder, codes, &mut buffer[..n], false);
+                return self.kernels.stream(bytes(&buffer[..n]), bytes_mut(dst));
+            }
+            (ValuesMut::F32(dst), codes, _) if !stream => {
+                if !self.to_f32(codes, dst, false) {
+                    self.reference(codes, ValuesMut::F32(dst));
+                }
+                return;
+            }
+            (dst, ..) => dst,
+        };
         let mut buffer = [0.0; PIECE];
-        let buffer = &mut buffer[..dst.len()];
-        if !self.to_f32(codes, buffer) {
+        let buffer = &mut buffer[..n];
+        if !self.to_f32(codes, buffer, false) {
             return self.reference(codes, dst);
         }
         match dst {
@@ -169,13 +160,10 @@ impl Job<'_> {
         }
     }
 
-    /// Packed codes, by way of a buffer of codes.
-    #[inline(never)]
-    fn unpacked(&self, packed: &[u8], dst: ValuesMut, stream: bool) {
-        let mut codes = [0; PIECE];
-        let codes = &mut codes[..dst.len()];
-        self.kernels.unpack(self.spec.bits(), packed, codes);
-        self.piece(Codes::U8(codes), dst, stream);
+    /// What decodes straight to bf16: an unscaled format within it.
+    fn bf16_decoder(&self) -> Option<&Decoder> {
+        let exact = self.scale_inv.is_none() && self.spec.within(&table::BF16);
+        self.decoder.filter(|_| exact)
     }
 
     fn is(&self, id: FormatId) -> bool {
@@ -183,14 +171,14 @@ impl Job<'_> {
     }
 
     /// Decodes exactly to f32, and multiplies; false where f32 may not hold the code's value.
-    fn to_f32(&self, codes: Codes, dst: &mut [f32]) -> bool {
+    fn to_f32(&self, codes: Codes, dst: &mut [f32], past: bool) -> bool {
         match (codes, self.decoder) {
             (Codes::U8(codes), Some(decoder)) => {
-                self.kernels.decode_f32(decoder, self.scale_inv.unwrap_or(1.0), codes, dst);
+                self.kernels.decode_f32(decoder, self.scale_inv.unwrap_or(1.0), codes, dst, past);
                 return true;
             }
             (Codes::U16(codes), _) if self.is(FormatId::Bf16) => {
-                self.kernels.bf16_to_f32(codes, dst);
+                self.kernels.bf16_to_f32(codes, dst, past);
             }
             (Codes::U16(codes), _) if self.is(FormatId::F16) => {
                 self.kernels.f16_to_f32(codes, dst);
@@ -213,7 +201,7 @@ impl Job<'_> {
     /// f32 → a 16-bit format, to nearest even.
     fn narrow(&self, values: &[f32], spec: &FormatSpec, codes: &mut [u16]) {
         let encoder = Encoder::new(spec, Policy::NONFINITE, 1.0, false);
-        self.kernels.encode_u16(&encoder, Words::None, values, codes, false);
+        self.kernels.encode_u16(&encoder, Words::None, values, codes, false, false);
     }
 
     /// One code at a time, by definition.

@@ -1,73 +1,16 @@
 //! Values → codes: check, cut, then piece by piece through the kernels.
 
 use super::buffers::{CodesMut, Values};
+use super::kernel::Kernel;
 use super::parallel::{cut, join, parts};
-use super::{PIECE, QuantStats, STREAM};
+use super::{EncodeOptions, LONG, PIECE, QuantStats, Random, STREAM};
 use crate::arch::cast::{bytes, bytes_mut, from_codes_mut, to_codes};
 use crate::arch::encoder::{Encoder, Method};
-use crate::arch::{Counts, Isa, Kernels, Screen, Words};
+use crate::arch::{Counts, Kernels, Screen, Words};
 use crate::error::Error;
-use crate::format::{
-    Code, FormatId, FormatSpec, NanPolicy, Policy, RandomStream, Unpacked, nan, table,
-};
+use crate::format::{Code, FormatId, FormatSpec, NanPolicy, Policy, Unpacked, nan, table};
 
 const INF: u32 = 0x7f80_0000;
-
-/// Where stochastic rounding takes a 32-bit word for each element from.
-#[derive(Clone, Copy, Debug, Default)]
-pub enum Random<'a> {
-    /// Nowhere: the rounding is deterministic.
-    #[default]
-    None,
-    /// `stream.word(start + i)` for element i.
-    Stream {
-        /// The stream.
-        stream: RandomStream,
-        /// The index of the slice's first element in its tensor.
-        start: u64,
-    },
-    /// The caller's own words, one for each element.
-    Words(&'a [u32]),
-}
-
-/// How to encode a slice.
-#[derive(Clone, Copy, Debug)]
-#[must_use]
-pub struct EncodeOptions<'a> {
-    policy: Policy,
-    scale: Option<f32>,
-    random: Random<'a>,
-    threads: usize,
-    isa: Isa,
-}
-
-impl<'a> EncodeOptions<'a> {
-    /// Unscaled, all threads of the caller's pool, the best instruction set.
-    pub fn new(policy: Policy) -> Self {
-        Self { policy, scale: None, random: Random::None, threads: 0, isa: Isa::best() }
-    }
-
-    /// Multiplies every value first. A scale that is not positive and finite is allowed, but slow:
-    /// it goes through the definition, one value at a time.
-    pub const fn scale(self, scale: f32) -> Self {
-        Self { scale: Some(scale), ..self }
-    }
-
-    /// The words of stochastic rounding.
-    pub const fn random(self, random: Random<'a>) -> Self {
-        Self { random, ..self }
-    }
-
-    /// The most threads of the caller's pool to use; 1 keeps off rayon, 0 asks for all.
-    pub const fn threads(self, threads: usize) -> Self {
-        Self { threads, ..self }
-    }
-
-    /// Another instruction set: the bits are the same.
-    pub const fn isa(self, isa: Isa) -> Self {
-        Self { isa, ..self }
-    }
-}
 
 /// codes\[i\] = the code of src\[i\] (· scale).
 ///
@@ -107,6 +50,17 @@ fn run(
     let (job, words) = Job::new(spec, src.len(), options, stats)?;
     job.check_nan(&src, 0)?;
     Ok(job.split(src, codes, words, parts(src.len(), options.threads)))
+}
+
+/// How codes get to their place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stores {
+    /// The kernel writes them.
+    Direct,
+    /// The kernel writes them past the cache.
+    Past,
+    /// Through a buffer, or one at a time.
+    Buffered,
 }
 
 /// One call's settings.
@@ -179,9 +133,14 @@ impl Job<'_> {
     ) -> QuantStats {
         let bytes = src.len() * (src.element_size() + self.spec.storage_bits() as usize / 8);
         let stream = bytes >= STREAM;
+        let how = self.stores(&src, &codes, stream);
+        let long = if how == Stores::Buffered { PIECE } else { LONG };
+        let lead = if how == Stores::Past { codes.lead().min(long) } else { 0 };
+        let mut step = if lead > 0 { lead } else { long };
         let mut stats = QuantStats::default();
         while !src.is_empty() {
-            let at = src.len().min(PIECE);
+            let at = src.len().min(step);
+            step = long;
             // The last piece of packed codes may end within a byte group: it takes all the rest.
             let (piece, rest) = if at == src.len() {
                 ((src, codes, split_words(words, at).0), None)
@@ -191,7 +150,7 @@ impl Job<'_> {
                 let (w0, w1) = split_words(words, at);
                 ((s0, c0, w0), Some((s1, c1, w1)))
             };
-            stats = stats.merge(self.piece(piece.0, piece.1, piece.2, stream));
+            stats = stats.merge(self.piece(piece.0, piece.1, piece.2, stream, how));
             match rest {
                 Some(rest) => (src, codes, words) = rest,
                 None => break,
@@ -203,37 +162,97 @@ impl Job<'_> {
         stats
     }
 
-    /// At most `PIECE` elements.
-    fn piece(&self, src: Values, codes: CodesMut, words: Words, stream: bool) -> QuantStats {
+    /// How codes get to their place.
+    fn stores(&self, src: &Values, codes: &CodesMut, stream: bool) -> Stores {
+        let nearest = self.encoder.method == Method::Nearest;
+        let kernel = match (src, codes) {
+            (Values::F32(_), CodesMut::U8(_)) => nearest || !stream,
+            (Values::Bf16(_), CodesMut::U8(_)) => nearest,
+            (Values::F32(_), CodesMut::U16(_)) => self.encoder.method != Method::Reference,
+            _ => false,
+        };
+        match (kernel, stream) {
+            (true, true) if self.kernels.direct => Stores::Past,
+            (true, false) => Stores::Direct,
+            _ => Stores::Buffered,
+        }
+    }
+
+    /// At most `PIECE` elements where stores are buffered, else `LONG`.
+    fn piece(
+        &self,
+        src: Values,
+        codes: CodesMut,
+        words: Words,
+        stream: bool,
+        how: Stores,
+    ) -> QuantStats {
         let n = src.len();
-        match codes {
-            CodesMut::U8(codes) if stream => {
+        let past = how == Stores::Past;
+        match (src, codes) {
+            (Values::Bf16(values), CodesMut::U8(codes)) if how != Stores::Buffered => {
+                self.narrow_bf16(to_codes(values), codes, past).unwrap_or_else(|codes| {
+                    let mut stats = QuantStats::default();
+                    for (s, c) in values.chunks(PIECE).zip(codes.chunks_mut(PIECE)) {
+                        stats = stats.merge(self.fill(Values::Bf16(s), c, Words::None, false));
+                    }
+                    stats
+                })
+            }
+            (src, CodesMut::U8(codes)) if how == Stores::Buffered && stream => {
                 let mut buffer = [0; PIECE];
-                let stats = self.fill(src, &mut buffer[..n], words);
+                let stats = self.fill(src, &mut buffer[..n], words, false);
                 self.kernels.stream(&buffer[..n], codes);
                 stats
             }
-            CodesMut::U8(codes) => self.fill(src, codes, words),
-            CodesMut::U16(codes) if stream => {
+            (src, CodesMut::U16(codes)) if how == Stores::Buffered && stream => {
                 let mut buffer = [0u16; PIECE];
-                let stats = self.fill(src, &mut buffer[..n], words);
+                let stats = self.fill(src, &mut buffer[..n], words, false);
                 self.kernels.stream(bytes(&buffer[..n]), bytes_mut(codes));
                 stats
             }
-            CodesMut::U16(codes) => self.fill(src, codes, words),
-            CodesMut::U32(codes) if self.to_nearest_f32() => self.nearest_f32(src, codes),
-            CodesMut::U32(codes) => self.reference(src, codes, words),
-            CodesMut::U64(codes) => self.reference(src, codes, words),
-            CodesMut::Packed(bytes) => {
+            (src, CodesMut::U8(codes)) => self.fill(src, codes, words, past),
+            (src, CodesMut::U16(codes)) => self.fill(src, codes, words, past),
+            (src, CodesMut::U32(codes)) if self.to_nearest_f32() => self.nearest_f32(src, codes),
+            (src, CodesMut::U32(codes)) => self.reference(src, codes, words),
+            (src, CodesMut::U64(codes)) => self.reference(src, codes, words),
+            (src, CodesMut::Packed(bytes)) => {
                 let mut buffer = [0; PIECE];
-                let stats = self.fill(src, &mut buffer[..n], words);
+                let stats = self.fill(src, &mut buffer[..n], words, false);
                 self.kernels.pack(self.spec.bits(), &buffer[..n], bytes);
                 stats
             }
         }
     }
 
-    fn fill<C: Kernel>(&self, src: Values, codes: &mut [C], words: Words) -> QuantStats {
+    /// bf16 without a detour through f32 slices; the codes back if they must take it, for NaN.
+    fn narrow_bf16<'c>(
+        &self,
+        values: &[u16],
+        codes: &'c mut [u8],
+        past: bool,
+    ) -> Result<QuantStats, &'c mut [u8]> {
+        let screen = self.stats || !self.spec.has_nan();
+        let seen = self.kernels.encode_bf16(&self.encoder, values, codes, screen, past);
+        match seen {
+            _ if screen && seen.peak > INF => Err(codes),
+            Screen { peak, beyond, small } if self.stats => Ok(QuantStats {
+                amax: f32::from_bits(peak),
+                saturated: beyond.into(),
+                flushed: small.into(),
+                nan: 0,
+            }),
+            _ => Ok(QuantStats::default()),
+        }
+    }
+
+    fn fill<C: Kernel>(
+        &self,
+        src: Values,
+        codes: &mut [C],
+        words: Words,
+        past: bool,
+    ) -> QuantStats {
         let stochastic = !matches!(words, Words::None);
         // Round to odd keeps 22 bits for a rounding decision, stochastic modes want up to 32 more.
         let too_wide = matches!(src, Values::F64(_)) && self.scale.is_none() && stochastic;
@@ -241,7 +260,7 @@ impl Job<'_> {
             return self.reference(src, codes, words);
         }
         let mut stats = match src {
-            Values::F32(values) => self.kernel(values, codes, words),
+            Values::F32(values) => self.kernel(values, codes, words, past),
             Values::F64(_) | Values::F16(_) | Values::Bf16(_) => self.widened(src, codes, words),
         };
         if let (Values::F64(values), true) = (src, self.stats) {
@@ -266,7 +285,7 @@ impl Job<'_> {
                 self.widen(src, buffer);
             }
         }
-        self.kernel(buffer, codes, words)
+        self.kernel(buffer, codes, words, false)
     }
 
     /// To f32, an f64 to nearest even.
@@ -275,15 +294,21 @@ impl Job<'_> {
             Values::F32(values) => dst.copy_from_slice(values),
             Values::F64(values) => self.kernels.f64_to_nearest(values, dst),
             Values::F16(values) => self.kernels.f16_to_f32(to_codes(values), dst),
-            Values::Bf16(values) => self.kernels.bf16_to_f32(to_codes(values), dst),
+            Values::Bf16(values) => self.kernels.bf16_to_f32(to_codes(values), dst, false),
         }
     }
 
     /// The kernel, then what its screen asks for.
-    fn kernel<C: Kernel>(&self, values: &[f32], codes: &mut [C], words: Words) -> QuantStats {
+    fn kernel<C: Kernel>(
+        &self,
+        values: &[f32],
+        codes: &mut [C],
+        words: Words,
+        past: bool,
+    ) -> QuantStats {
         let e = &self.encoder;
         let screen = self.stats || !self.spec.has_nan();
-        let screen = C::encode(self.kernels, e, words, values, codes, screen);
+        let screen = C::encode(self.kernels, e, words, values, codes, screen, past);
         if screen.peak > INF && !self.spec.has_nan() {
             let code = C::from_u64(nan(self.spec, self.policy.nan, false));
             for (x, c) in values.iter().zip(codes.iter_mut()) {
@@ -405,33 +430,3 @@ pub(super) const fn split_words(words: Words<'_>, at: usize) -> (Words<'_>, Word
         }
     }
 }
-
-/// The kernels by the width of a code.
-trait Kernel: Code {
-    fn encode(
-        k: &Kernels,
-        e: &Encoder,
-        w: Words,
-        s: &[f32],
-        c: &mut [Self],
-        screen: bool,
-    ) -> Screen;
-    fn count(k: &Kernels, e: &Encoder, s: &[f32], c: &[Self]) -> Counts;
-}
-
-macro_rules! kernel {
-    ($($type:ty, $encode:ident, $count:ident;)*) => { $(
-        impl Kernel for $type {
-            #[inline(always)]
-            fn encode(k: &Kernels, e: &Encoder, w: Words, s: &[f32], c: &mut [Self], screen: bool)
-            -> Screen {
-                k.$encode(e, w, s, c, screen)
-            }
-            #[inline(always)]
-            fn count(k: &Kernels, e: &Encoder, s: &[f32], c: &[Self]) -> Counts {
-                k.$count(e, s, c)
-            }
-        }
-    )* };
-}
-kernel! { u8, encode_u8, count_u8; u16, encode_u16, count_u16; }

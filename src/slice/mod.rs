@@ -31,22 +31,28 @@ mod buffers;
 mod decode;
 mod encode;
 mod ext;
+mod kernel;
+mod options;
 mod parallel;
 mod stats;
 mod transcode;
 
 pub use buffers::{CodeSlice, Codes, CodesMut, Values, ValuesMut};
-pub use decode::{DecodeOptions, decode};
-pub use encode::{EncodeOptions, Random, encode, encode_stats};
+pub use decode::decode;
+pub use encode::{encode, encode_stats};
 pub use ext::FormatSliceExt;
 #[cfg(feature = "std")]
 pub use ext::FormatVecExt;
+pub use options::{DecodeOptions, EncodeOptions, Random};
 pub use parallel::PARALLEL;
 pub use stats::QuantStats;
 pub use transcode::transcode;
 
 /// Elements handled at a time: a source and a destination that fit the first-level cache.
 const PIECE: usize = 4096;
+
+/// Elements handled at a time where nothing goes through a buffer: they fit the second level.
+const LONG: usize = 8 * PIECE;
 
 /// Source and destination bytes from which stores go around the cache.
 const STREAM: usize = 8 << 20;

@@ -25,7 +25,7 @@ fn one(d: &Decoder, code: u8) -> u32 {
 
 /// Codes → f32, times `scale`.
 #[inline(always)]
-pub(crate) fn to_f32(d: &Decoder, scale: f32, src: &[u8], dst: &mut [f32]) {
+pub(crate) fn to_f32(d: &Decoder, scale: f32, src: &[u8], dst: &mut [f32], _past: bool) {
     if !d.arithmetic {
         return to_f32_by_table(d, scale, src, dst);
     }
@@ -36,7 +36,7 @@ pub(crate) fn to_f32(d: &Decoder, scale: f32, src: &[u8], dst: &mut [f32]) {
 
 /// Codes → bf16, exactly.
 #[inline(always)]
-pub(crate) fn to_bf16(d: &Decoder, src: &[u8], dst: &mut [u16]) {
+pub(crate) fn to_bf16(d: &Decoder, src: &[u8], dst: &mut [u16], _past: bool) {
     if !d.arithmetic {
         return to_bf16_by_table(d, src, dst);
     }

@@ -20,6 +20,7 @@
 
 use super::super::encoder::{Encoder, Method};
 use super::super::{Screen, Words};
+use super::narrow::bf16_to_f32;
 use crate::format::RandomStream;
 
 const SIGN: u32 = 1 << 31;
@@ -68,6 +69,7 @@ pub(crate) fn encode<C: Store>(
     src: &[f32],
     dst: &mut [C],
     screen: bool,
+    _past: bool,
 ) -> Screen {
     let e = *e;
     match (e.method, words) {
@@ -86,10 +88,29 @@ pub(crate) fn encode<C: Store>(
     }
 }
 
+/// Encodes bf16 through short pieces of f32.
+#[inline(always)]
+pub(crate) fn encode_bf16(
+    e: &Encoder,
+    src: &[u16],
+    dst: &mut [u8],
+    screen: bool,
+    past: bool,
+) -> Screen {
+    let mut seen = Screen::EMPTY;
+    let mut buffer = [0.0; 512];
+    for (s, d) in src.chunks(512).zip(dst.chunks_mut(512)) {
+        let values = &mut buffer[..s.len()];
+        bf16_to_f32(s, values, false);
+        seen = seen.merge(encode(e, Words::None, values, d, screen, past));
+    }
+    seen
+}
+
 /// One loop with the screen, and one without: plain ones, which the compiler vectorises best.
 #[inline(always)]
 fn run<C: Store>(step: impl Step, src: &[f32], dst: &mut [C], screen: bool) -> Screen {
-    let mut seen = Screen { peak: 0, beyond: 0, small: 0 };
+    let mut seen = Screen::EMPTY;
     if screen {
         for (i, (x, code)) in src.iter().zip(dst).enumerate() {
             let x = x.to_bits();

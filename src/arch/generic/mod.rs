@@ -9,3 +9,4 @@ pub(super) mod count;
 pub(super) mod decode;
 pub(super) mod encode;
 pub(super) mod narrow;
+pub(super) mod store;

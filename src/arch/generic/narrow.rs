@@ -45,7 +45,7 @@ pub(crate) fn f32_to_f64(src: &[f32], dst: &mut [f64]) {
 
 /// bf16 bits → f32, exactly; NaN is the quiet one with its sign.
 #[inline(always)]
-pub(crate) fn bf16_to_f32(src: &[u16], dst: &mut [f32]) {
+pub(crate) fn bf16_to_f32(src: &[u16], dst: &mut [f32], _past: bool) {
     for (x, d) in src.iter().zip(dst) {
         let bits = u32::from(*x) << 16;
         let nan = bits & !SIGN > 0x7f80_0000;

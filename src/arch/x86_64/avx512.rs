@@ -1,129 +1,54 @@
 //! AVX-512 with BW, DQ, VL and VBMI: Ice Lake and Zen 4 on.
 //!
-//! Decoding is a look-up: bf16 holds every 8-bit format, so a code becomes its high and its low
-//! byte by two `vpermi2b` over 128-entry tables, which are interleaved into bf16, and with zeros
-//! into f32. The codes are first permuted so that interleaving, which works within 128-bit
-//! lanes, leaves them in order.
+//! Every kernel writes whole cache lines, past the cache if asked to.
 
+use super::avx512_decode::{decode_bf16, decode_f32};
+use super::avx512_encode::{bf16_to_f32, encode_bf16, encode_u8, encode_u16};
 use super::{fence, stream};
-use crate::arch::compile_kernels;
-use crate::arch::decoder::Decoder;
-use crate::arch::generic::decode;
+use crate::arch::cast::Transparent;
+use crate::arch::{Kernels, compile_kernels};
 use core::arch::x86_64::*;
 
 compile_kernels! {
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
-    decode_f32: decode_f32, decode_bf16: decode_bf16,
-    stream: stream, fence: fence
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,popcnt")]
 }
 
-const BLOCK: usize = 64;
+pub(in crate::arch) static KERNELS: Kernels = Kernels {
+    direct: true,
+    encode_u8,
+    encode_bf16,
+    encode_u16,
+    decode_f32,
+    decode_bf16,
+    bf16_to_f32,
+    stream,
+    fence,
+    ..compiled::KERNELS
+};
 
-/// The look-up tables of a decoder, in registers.
-#[derive(Clone, Copy)]
-struct Tables {
-    high: [__m512i; 2],
-    low: [__m512i; 2],
-    sign: __m512i,
-    code_128: [__m512i; 2],
-}
+/// The portable kernels, for what intrinsics do not cover.
+pub(super) use compiled as portable;
 
+/// Reads 64 bytes.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
-fn load(bytes: &[u8; BLOCK]) -> __m512i {
+#[target_feature(enable = "avx512f")]
+pub(super) fn get<T: Transparent, const N: usize>(from: &[T; N]) -> __m512i {
+    const { assert!(size_of::<[T; N]>() == 64) }
     // SAFETY: 64 readable bytes, and the load asks for no alignment.
-    unsafe { _mm512_loadu_si512(bytes.as_ptr().cast::<__m512i>()) }
+    unsafe { _mm512_loadu_si512(from.as_ptr().cast::<__m512i>()) }
 }
 
-impl Tables {
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
-    fn new(d: &Decoder) -> Self {
-        let halves = |table: &[u8; 128]| {
-            let (blocks, _) = table.as_chunks::<BLOCK>();
-            [load(&blocks[0]), load(&blocks[1])]
-        };
-        let [low, high] = d.code_128.to_le_bytes();
-        Self {
-            high: halves(&d.high),
-            low: halves(&d.low),
-            sign: _mm512_set1_epi8(d.sign_128 as i8),
-            code_128: [_mm512_set1_epi8(high as i8), _mm512_set1_epi8(low as i8)],
-        }
+/// Writes 64 bytes, past the cache if asked to and if they are one line of it.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn put<T: Transparent, const N: usize>(to: &mut [T; N], value: __m512i, past: bool) {
+    const { assert!(size_of::<[T; N]>() == 64) }
+    let to = to.as_mut_ptr().cast::<__m512i>();
+    if past && to.is_aligned() {
+        // SAFETY: 64 writable bytes, for any bits are a `T`; and aligned.
+        unsafe { _mm512_stream_si512(to, value) }
+    } else {
+        // SAFETY: as above, and the store asks for no alignment.
+        unsafe { _mm512_storeu_si512(to, value) }
     }
-
-    /// The high and the low bytes of 64 codes.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
-    fn bytes(&self, codes: __m512i) -> (__m512i, __m512i) {
-        // The look-ups read the low seven bits of a code; bit 7 flips the sign.
-        let high = _mm512_permutex2var_epi8(self.high[0], codes, self.high[1]);
-        let low = _mm512_permutex2var_epi8(self.low[0], codes, self.low[1]);
-        let high = _mm512_ternarylogic_epi32::<0x78>(high, codes, self.sign); // high ^ (codes & sign)
-        let is_128 = _mm512_cmpeq_epi8_mask(codes, _mm512_set1_epi8(-128));
-        (
-            _mm512_mask_mov_epi8(high, is_128, self.code_128[0]),
-            _mm512_mask_mov_epi8(low, is_128, self.code_128[1]),
-        )
-    }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
-fn decode_bf16(d: &Decoder, src: &[u8], dst: &mut [u16]) {
-    let (blocks, tail) = src.as_chunks::<BLOCK>();
-    let whole = blocks.len() * BLOCK;
-    if !d.half_table || dst.len() < whole {
-        return decode::to_bf16(d, src, dst);
-    }
-    let tables = Tables::new(d);
-    // 64-bit groups 0 4 1 5 2 6 3 7: unpacking low and high halves of each lane then gives the
-    // first 32 codes and the last 32 in order.
-    let order = _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7);
-    let (out, out_tail) = dst.split_at_mut(whole);
-    let (out, _) = out.as_chunks_mut::<BLOCK>();
-    for (codes, out) in blocks.iter().zip(out) {
-        let (high, low) = tables.bytes(_mm512_permutexvar_epi64(order, load(codes)));
-        let (halves, _) = out.as_chunks_mut::<32>();
-        for (half, bf16) in halves
-            .iter_mut()
-            .zip([_mm512_unpacklo_epi8(low, high), _mm512_unpackhi_epi8(low, high)])
-        {
-            // SAFETY: `half` is 32 writable u16, and the store asks for no alignment.
-            unsafe { _mm512_storeu_si512(half.as_mut_ptr().cast::<__m512i>(), bf16) };
-        }
-    }
-    decode::to_bf16(d, tail, out_tail);
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
-fn decode_f32(d: &Decoder, scale: f32, src: &[u8], dst: &mut [f32]) {
-    let (blocks, tail) = src.as_chunks::<BLOCK>();
-    let whole = blocks.len() * BLOCK;
-    if !d.half_table || dst.len() < whole {
-        return decode::to_f32(d, scale, src, dst);
-    }
-    let tables = Tables::new(d);
-    // 32-bit groups such that two rounds of unpacking leave each quarter in order.
-    let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    let (scales, zero) = (_mm512_set1_ps(scale), _mm512_setzero_si512());
-    let (out, out_tail) = dst.split_at_mut(whole);
-    let (out, _) = out.as_chunks_mut::<BLOCK>();
-    for (codes, out) in blocks.iter().zip(out) {
-        let (high, low) = tables.bytes(_mm512_permutexvar_epi32(order, load(codes)));
-        let first = _mm512_unpacklo_epi8(low, high);
-        let last = _mm512_unpackhi_epi8(low, high);
-        let quarters = [
-            _mm512_unpacklo_epi16(zero, first),
-            _mm512_unpackhi_epi16(zero, first),
-            _mm512_unpacklo_epi16(zero, last),
-            _mm512_unpackhi_epi16(zero, last),
-        ];
-        let (places, _) = out.as_chunks_mut::<16>();
-        for (place, bits) in places.iter_mut().zip(quarters) {
-            let values = _mm512_mul_ps(_mm512_castsi512_ps(bits), scales);
-            // SAFETY: `place` is 16 writable f32, and the store asks for no alignment.
-            unsafe { _mm512_storeu_ps(place.as_mut_ptr(), values) };
-        }
-    }
-    decode::to_f32(d, scale, tail, out_tail);
 }
