@@ -58,7 +58,7 @@ pub struct Args {
     seed: u64,
     /// The most threads to use; 0 for one a processor
     #[arg(long, value_name = "N", default_value_t = 0)]
-    threads: usize,
+    pub(crate) threads: usize,
 }
 
 /// What was done: the line that is printed.

@@ -22,6 +22,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use quarter::Isa;
 use std::io::{self, Write as _};
+use std::thread::available_parallelism;
 
 /// FP8, MX and BF16 number formats, exact in every bit.
 ///
@@ -53,10 +54,22 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
     let mut text = Vec::new();
     match &cli.command {
         Command::Formats(args) => formats::run(args, &mut text)?,
-        Command::Cast(args) => writeln!(text, "{}", cast::run(args)?)?,
+        Command::Cast(args) => writeln!(text, "{}", in_pool(args.threads, || cast::run(args))??)?,
     }
     let mut stdout = io::stdout().lock();
     stdout.write_all(&text).and_then(|()| stdout.flush()).context("standard output")
+}
+
+/// Runs in a pool of at most so many threads, none more than the machine has; 0 asks for those.
+/// (The library uses the pool it is called in, and builds none.)
+fn in_pool<T: Send>(threads: usize, run: impl FnOnce() -> T + Send) -> anyhow::Result<T> {
+    let cores = available_parallelism().map_or(1, usize::from);
+    let threads = if threads == 0 { cores } else { threads.min(cores) };
+    if threads == 1 {
+        return Ok(run());
+    }
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    Ok(pool.with_context(|| format!("cannot start {threads} threads"))?.install(run))
 }
 
 /// Whether a command failed because nobody reads its output any more, as under `| head`.

@@ -72,89 +72,49 @@ pub trait CodeSlice: Code {
 }
 
 macro_rules! from_slices {
-    ($(values $variant:ident $type:ty;)* $(codes $cvariant:ident $ctype:ty;)*) => {
-        $(
-            impl<'a> From<&'a [$type]> for Values<'a> {
-                fn from(values: &'a [$type]) -> Self {
-                    Self::$variant(values)
-                }
+    ($($enum:ident $variant:ident [$($mut:tt)?] $type:ty;)*) => { $(
+        impl<'a> From<&'a $($mut)? [$type]> for $enum<'a> {
+            fn from(slice: &'a $($mut)? [$type]) -> Self {
+                Self::$variant(slice)
             }
-            impl<'a> From<&'a mut [$type]> for ValuesMut<'a> {
-                fn from(values: &'a mut [$type]) -> Self {
-                    Self::$variant(values)
-                }
+        }
+
+        impl<'a, const N: usize> From<&'a $($mut)? [$type; N]> for $enum<'a> {
+            fn from(array: &'a $($mut)? [$type; N]) -> Self {
+                Self::$variant(array)
             }
-            #[cfg(feature = "std")]
-            impl<'a> From<&'a std::vec::Vec<$type>> for Values<'a> {
-                fn from(values: &'a std::vec::Vec<$type>) -> Self {
-                    Self::$variant(values)
-                }
+        }
+
+        #[cfg(feature = "std")]
+        impl<'a> From<&'a $($mut)? std::vec::Vec<$type>> for $enum<'a> {
+            fn from(vec: &'a $($mut)? std::vec::Vec<$type>) -> Self {
+                Self::$variant(vec)
             }
-            #[cfg(feature = "std")]
-            impl<'a> From<&'a mut std::vec::Vec<$type>> for ValuesMut<'a> {
-                fn from(values: &'a mut std::vec::Vec<$type>) -> Self {
-                    Self::$variant(values)
-                }
-            }
-            impl<'a, const N: usize> From<&'a [$type; N]> for Values<'a> {
-                fn from(values: &'a [$type; N]) -> Self {
-                    Self::$variant(values)
-                }
-            }
-            impl<'a, const N: usize> From<&'a mut [$type; N]> for ValuesMut<'a> {
-                fn from(values: &'a mut [$type; N]) -> Self {
-                    Self::$variant(values)
-                }
-            }
-        )*
-        $(
-            impl CodeSlice for $ctype {
-                fn codes(codes: &[Self]) -> Codes<'_> {
-                    Codes::$cvariant(codes)
-                }
-                fn codes_mut(codes: &mut [Self]) -> CodesMut<'_> {
-                    CodesMut::$cvariant(codes)
-                }
-            }
-            impl<'a> From<&'a [$ctype]> for Codes<'a> {
-                fn from(codes: &'a [$ctype]) -> Self {
-                    Self::$cvariant(codes)
-                }
-            }
-            impl<'a> From<&'a mut [$ctype]> for CodesMut<'a> {
-                fn from(codes: &'a mut [$ctype]) -> Self {
-                    Self::$cvariant(codes)
-                }
-            }
-            #[cfg(feature = "std")]
-            impl<'a> From<&'a std::vec::Vec<$ctype>> for Codes<'a> {
-                fn from(codes: &'a std::vec::Vec<$ctype>) -> Self {
-                    Self::$cvariant(codes)
-                }
-            }
-            #[cfg(feature = "std")]
-            impl<'a> From<&'a mut std::vec::Vec<$ctype>> for CodesMut<'a> {
-                fn from(codes: &'a mut std::vec::Vec<$ctype>) -> Self {
-                    Self::$cvariant(codes)
-                }
-            }
-            impl<'a, const N: usize> From<&'a [$ctype; N]> for Codes<'a> {
-                fn from(codes: &'a [$ctype; N]) -> Self {
-                    Self::$cvariant(codes)
-                }
-            }
-            impl<'a, const N: usize> From<&'a mut [$ctype; N]> for CodesMut<'a> {
-                fn from(codes: &'a mut [$ctype; N]) -> Self {
-                    Self::$cvariant(codes)
-                }
-            }
-        )*
-    };
+        }
+    )* };
 }
 from_slices! {
-    values F64 f64; values F32 f32; values F16 f16; values Bf16 bf16;
-    codes U8 u8; codes U16 u16; codes U32 u32; codes U64 u64;
+    Values F64 [] f64; Values F32 [] f32; Values F16 [] f16; Values Bf16 [] bf16;
+    ValuesMut F64 [mut] f64; ValuesMut F32 [mut] f32; ValuesMut F16 [mut] f16;
+    ValuesMut Bf16 [mut] bf16;
+    Codes U8 [] u8; Codes U16 [] u16; Codes U32 [] u32; Codes U64 [] u64;
+    CodesMut U8 [mut] u8; CodesMut U16 [mut] u16; CodesMut U32 [mut] u32; CodesMut U64 [mut] u64;
 }
+
+macro_rules! code_slices {
+    ($($type:ty)*) => { $(
+        impl CodeSlice for $type {
+            fn codes(codes: &[Self]) -> Codes<'_> {
+                codes.into()
+            }
+
+            fn codes_mut(codes: &mut [Self]) -> CodesMut<'_> {
+                codes.into()
+            }
+        }
+    )* };
+}
+code_slices! { u8 u16 u32 u64 }
 
 /// Runs `$body` with `$slice` bound to whichever slice an enum holds.
 macro_rules! each {
@@ -325,15 +285,10 @@ code_buffer!(Codes, "slice of codes", split_at);
 code_buffer!(CodesMut, "destination", split_at_mut);
 
 impl Codes<'_> {
-    /// The most codes of `spec` that fit in here.
+    /// The most packed codes of `spec` that fit in here.
     pub(super) const fn capacity(&self, spec: &FormatSpec) -> usize {
-        match self {
-            Self::Packed(bytes) => bytes.len() * 8 / spec.bits() as usize,
-            Self::U8(_) | Self::U16(_) | Self::U32(_) | Self::U64(_) => match self.count() {
-                Some(count) => count,
-                None => 0,
-            },
-        }
+        let bytes = each!(Self, self, [U8 U16 U32 U64 Packed], s => s.len());
+        bytes * 8 / spec.bits() as usize
     }
 }
 
