@@ -1,11 +1,11 @@
 //! The kernels behind the slices, and the only unsafe code of the crate.
 //!
 //! A kernel is written once, in safe Rust (`generic/`), and compiled again for each instruction
-//! set by a row of `isas!`; only what the compiler cannot find by itself (byte-permute look-ups,
-//! non-temporal stores) is written with intrinsics in that instruction set's file. All of them
-//! give the bits of [`Unpacked::encode`](crate::Unpacked::encode).
+//! set by `compile_kernels!`; only where that pays (byte permutes, multiply-adds of halves,
+//! non-temporal stores) does an instruction set's file replace it by one with intrinsics. All of
+//! them give the bits of [`Unpacked::encode`](crate::Unpacked::encode).
 //!
-//! To add an instruction set: one file with `compile_kernels!`, and one row of `isas!`, best
+//! To add an instruction set: one file with `compile_kernels!`, and one row of `ISAS`, best
 //! first. Tests, benches and the override iterate [`Isa::available`].
 //!
 //! The kernels assume the floating-point environment that Rust does: no flushing of subnormals.
