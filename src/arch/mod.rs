@@ -57,6 +57,11 @@ impl Screen {
     /// Of no values.
     pub const EMPTY: Self = Self { peak: 0, beyond: 0, small: 0 };
 
+    /// The counts, where no |x| is NaN and the thresholds are exact.
+    pub const fn counts(self) -> Counts {
+        Counts { peak: self.peak, saturated: self.beyond, flushed: self.small, nan: 0 }
+    }
+
     /// Of two slices as one.
     #[inline]
     pub fn merge(self, other: Self) -> Self {

@@ -6,7 +6,7 @@ use super::parallel::{cut, join, parts};
 use super::{EncodeOptions, LONG, PIECE, QuantStats, Random, STREAM};
 use crate::arch::cast::{bytes, bytes_mut, from_codes_mut, to_codes};
 use crate::arch::encoder::{Encoder, Method};
-use crate::arch::{Counts, Kernels, Screen, Words};
+use crate::arch::{Kernels, Words};
 use crate::error::Error;
 use crate::format::{Code, FormatId, FormatSpec, NanPolicy, Policy, Unpacked, nan, table};
 
@@ -200,16 +200,10 @@ impl Job<'_> {
                 })
             }
             (src, CodesMut::U8(codes)) if how == Stores::Buffered && stream => {
-                let mut buffer = [0; PIECE];
-                let stats = self.fill(src, &mut buffer[..n], words, false);
-                self.kernels.stream(&buffer[..n], codes);
-                stats
+                self.streamed(src, codes, words)
             }
             (src, CodesMut::U16(codes)) if how == Stores::Buffered && stream => {
-                let mut buffer = [0u16; PIECE];
-                let stats = self.fill(src, &mut buffer[..n], words, false);
-                self.kernels.stream(bytes(&buffer[..n]), bytes_mut(codes));
-                stats
+                self.streamed(src, codes, words)
             }
             (src, CodesMut::U8(codes)) => self.fill(src, codes, words, past),
             (src, CodesMut::U16(codes)) => self.fill(src, codes, words, past),
@@ -225,6 +219,16 @@ impl Job<'_> {
         }
     }
 
+    /// Around the cache, by way of a buffer of codes.
+    #[inline(never)]
+    fn streamed<C: Kernel>(&self, src: Values, codes: &mut [C], words: Words) -> QuantStats {
+        let mut buffer = [C::default(); PIECE];
+        let buffer = &mut buffer[..codes.len()];
+        let stats = self.fill(src, buffer, words, false);
+        self.kernels.stream(bytes(buffer), bytes_mut(codes));
+        stats
+    }
+
     /// bf16 without a detour through f32 slices; the codes back if they must take it, for NaN.
     fn narrow_bf16<'c>(
         &self,
@@ -236,12 +240,7 @@ impl Job<'_> {
         let seen = self.kernels.encode_bf16(&self.encoder, values, codes, screen, past);
         match seen {
             _ if screen && seen.peak > INF => Err(codes),
-            Screen { peak, beyond, small } if self.stats => Ok(QuantStats {
-                amax: f32::from_bits(peak),
-                saturated: beyond.into(),
-                flushed: small.into(),
-                nan: 0,
-            }),
+            seen if self.stats => Ok(seen.counts().into()),
             _ => Ok(QuantStats::default()),
         }
     }
@@ -323,18 +322,7 @@ impl Job<'_> {
         // The screen is the count, but that NaN hides the peak, and that only nearest even's
         // threshold for zero is exact.
         let counted = screen.peak <= INF && (e.method != Method::General || screen.small == 0);
-        let counts = if counted {
-            let (peak, saturated, flushed) = (screen.peak, screen.beyond, screen.small);
-            Counts { peak, saturated, flushed, nan: 0 }
-        } else {
-            C::count(self.kernels, e, values, codes)
-        };
-        QuantStats {
-            amax: f32::from_bits(counts.peak),
-            saturated: counts.saturated.into(),
-            flushed: counts.flushed.into(),
-            nan: counts.nan.into(),
-        }
+        if counted { screen.counts() } else { C::count(self.kernels, e, values, codes) }.into()
     }
 
     /// Whether this is the conversion to f32 that processors have.

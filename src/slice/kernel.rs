@@ -1,11 +1,12 @@
 //! The kernels by the width of a code.
 
+use crate::arch::cast::Transparent;
 use crate::arch::encoder::Encoder;
 use crate::arch::{Counts, Kernels, Screen, Words};
 use crate::format::Code;
 
 /// The kernels by the width of a code.
-pub(super) trait Kernel: Code {
+pub(super) trait Kernel: Code + Transparent {
     fn encode(
         k: &Kernels,
         e: &Encoder,

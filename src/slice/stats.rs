@@ -1,5 +1,7 @@
 //! What happened to the values of a tensor on the way to codes.
 
+use crate::arch::Counts;
+
 /// Counts of numeric surprises, and the largest magnitude: none of them is an error.
 ///
 /// Every figure is independent of the order of the elements, so of threads and blocking.
@@ -15,6 +17,17 @@ pub struct QuantStats {
     pub flushed: u64,
     /// NaN in the source.
     pub nan: u64,
+}
+
+impl From<Counts> for QuantStats {
+    fn from(counts: Counts) -> Self {
+        Self {
+            amax: f32::from_bits(counts.peak),
+            saturated: counts.saturated.into(),
+            flushed: counts.flushed.into(),
+            nan: counts.nan.into(),
+        }
+    }
 }
 
 impl QuantStats {
