@@ -71,6 +71,52 @@ pub enum Error {
         /// The name given (cut to 32 bytes).
         got: Name,
     },
+    /// A matrix has another shape than it must have.
+    Shape {
+        /// The operand that is wrong.
+        what: &'static str,
+        /// The rows and columns it should have.
+        expected: (usize, usize),
+        /// Those it has.
+        got: (usize, usize),
+    },
+    /// A strided matrix reaches beyond its slice.
+    Strides {
+        /// Rows and columns of the matrix.
+        shape: (usize, usize),
+        /// Distance of rows and of columns.
+        strides: (usize, usize),
+        /// Length of the slice.
+        len: usize,
+    },
+    /// A format, granularity, rule and rounding that do not go together.
+    Cast {
+        /// What is wrong, and what to change.
+        why: &'static str,
+    },
+    /// A recipe that cannot be carried out.
+    Recipe {
+        /// The part of the recipe.
+        field: &'static str,
+        /// What is wrong, and what to change.
+        why: &'static str,
+    },
+    /// A saved state that does not fit.
+    State {
+        /// What is wrong.
+        what: &'static str,
+        /// The number it should be.
+        expected: u64,
+        /// The number it is.
+        got: u64,
+    },
+    /// There is not enough memory.
+    Memory {
+        /// What was to be allocated.
+        what: &'static str,
+        /// The number of its elements.
+        elements: usize,
+    },
     /// A text is no number.
     Parse {
         /// The text given (cut to 32 bytes).
@@ -135,6 +181,21 @@ impl fmt::Display for Error {
             }
             Self::Code { format, bits, got } => {
                 write!(f, "code {got:#x} does not fit the {bits} bits of {format}")
+            }
+            Self::Shape { what, expected: (r, c), got: (gr, gc) } => {
+                write!(f, "{what} is {gr} x {gc}, but {r} x {c} is needed")
+            }
+            Self::Strides { shape: (rows, cols), strides: (r, c), len } => write!(
+                f,
+                "a {rows} x {cols} matrix with strides {r} and {c} does not fit a slice of {len}"
+            ),
+            Self::Cast { why } => f.write_str(why),
+            Self::Recipe { field, why } => write!(f, "recipe, {field}: {why}"),
+            Self::State { what, expected, got } => {
+                write!(f, "state: {what} is {got}, but {expected} is needed")
+            }
+            Self::Memory { what, elements } => {
+                write!(f, "not enough memory for {what} of {elements} elements")
             }
             Self::Name { what, got } => write!(f, "{got:?} is no {what}"),
             Self::Parse { got } => write!(f, "{got:?} is no number"),

@@ -46,7 +46,12 @@ mod arch;
 pub mod error;
 pub mod format;
 pub mod interop;
+#[cfg(feature = "std")]
+pub mod recipe;
+pub mod scale;
 pub mod slice;
+#[cfg(feature = "std")]
+pub mod tensor;
 pub use arch::Isa;
 pub use error::{Error, Result};
 #[doc(inline)]
@@ -56,6 +61,7 @@ pub use format::{
     Specials, Unpacked,
 };
 pub use format::{bf16_from_f64, bf16_mul_add, f16_from_f64, f16_mul_add};
+pub use scale::{Granularity, Rule};
 
 /// The README's example is a test.
 #[cfg(doctest)]

@@ -19,6 +19,8 @@ pub(crate) mod decoder;
 pub(crate) mod encoder;
 mod generic;
 mod scalar;
+#[cfg(test)]
+mod tests;
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
@@ -141,6 +143,26 @@ kernel_table! {
     pack(bits: u32, codes: &[u8], packed: &mut [u8]);
     /// The reverse.
     unpack(bits: u32, packed: &[u8], codes: &mut [u8]);
+    /// The largest |x|, as f32 bits. `drop_nan` ignores NaN, else the result is above Inf.
+    amax(drop_nan: bool, src: &[f32]) -> u32;
+    /// As `amax`, of bf16.
+    amax_bf16(drop_nan: bool, src: &[u16]) -> u32;
+    /// `peaks[g]` becomes the largest of itself and of |x| in group g of `src`; the last group may
+    /// be short.
+    amax_groups(drop_nan: bool, group: usize, src: &[f32], peaks: &mut [u32]);
+    /// `peaks[i]` becomes the larger of itself and of |x| at i.
+    amax_columns(drop_nan: bool, src: &[f32], peaks: &mut [u32]);
+    /// Each value times the factor of its group, or divided by it. Any factor that is not
+    /// negative; the result has the sign of the value, also if it is NaN.
+    scale_groups(divide: bool, group: usize, factors: &[f32], src: &[f32], dst: &mut [f32]);
+    /// Each value times the factor of its group, in place; the sign as in `scale_groups`.
+    unscale_groups(group: usize, factors: &[f32], values: &mut [f32]);
+    /// `scale_groups`, then `encode_u8`, where the method is `Nearest` and the scale of `e` is 1.
+    /// Fast for groups of a multiple of 16. In a format without NaN, the caller writes the codes of
+    /// what scales to NaN.
+    encode_groups(e: &Encoder, group: usize, factors: &[f32], src: &[f32], dst: &mut [u8], past: bool);
+    /// `dst[c · rows + r] = src[r · cols + c]`.
+    transpose_u8(rows: usize, cols: usize, src: &[u8], dst: &mut [u8]);
     /// Copies bytes past the cache, where the instruction set can. `dst` is as long as `src`.
     stream(src: &[u8], dst: &mut [u8]);
     /// Makes what was streamed visible to other threads; call it before they can look.
@@ -154,7 +176,7 @@ macro_rules! compile_kernels {
         pub(in crate::arch) mod compiled {
             use $crate::arch::decoder::Decoder;
             use $crate::arch::encoder::Encoder;
-            use $crate::arch::generic::{count, decode, encode, narrow, store};
+            use $crate::arch::generic::{amax, count, decode, encode, narrow, scale, store, transpose};
             use $crate::arch::{Counts, Screen, Words};
             use $crate::format::packed;
 
@@ -173,6 +195,14 @@ macro_rules! compile_kernels {
                 f16_to_f32 narrow::f16_to_f32(s: &[u16], d: &mut [f32]) -> ();
                 pack packed::pack(bits: u32, s: &[u8], d: &mut [u8]) -> ();
                 unpack packed::unpack(bits: u32, s: &[u8], d: &mut [u8]) -> ();
+                amax amax::amax(drop_nan: bool, s: &[f32]) -> u32;
+                amax_bf16 amax::amax_bf16(drop_nan: bool, s: &[u16]) -> u32;
+                amax_groups amax::amax_groups(drop_nan: bool, group: usize, s: &[f32], peaks: &mut [u32]) -> ();
+                amax_columns amax::amax_columns(drop_nan: bool, s: &[f32], peaks: &mut [u32]) -> ();
+                scale_groups scale::scale_groups(divide: bool, group: usize, factors: &[f32], s: &[f32], d: &mut [f32]) -> ();
+                unscale_groups scale::unscale_groups(group: usize, factors: &[f32], values: &mut [f32]) -> ();
+                encode_groups scale::encode_groups(e: &Encoder, group: usize, factors: &[f32], s: &[f32], d: &mut [u8], past: bool) -> ();
+                transpose_u8 transpose::transpose(rows: usize, cols: usize, s: &[u8], d: &mut [u8]) -> ();
                 stream store::copy(s: &[u8], d: &mut [u8]) -> ();
                 fence store::no_fence() -> ();
             }

@@ -16,5 +16,7 @@ mod num_traits;
 pub mod proptest;
 #[cfg(feature = "rand")]
 mod rand;
+#[cfg(all(feature = "serde", feature = "std"))]
+mod recipe;
 #[cfg(feature = "serde")]
 pub mod serde;

@@ -139,12 +139,12 @@ impl<'a> Values<'a> {
     }
 
     /// The element at `i`, exactly.
-    pub(super) fn get(&self, i: usize) -> Unpacked {
+    pub(crate) fn get(&self, i: usize) -> Unpacked {
         each!(Self, self, [F64 F32 F16 Bf16], s => s[i].into())
     }
 
     /// The element at `i` as f32: exact, or the one rounding that scaled operations give f64.
-    pub(super) fn get_f32(&self, i: usize) -> f32 {
+    pub(crate) fn get_f32(&self, i: usize) -> f32 {
         match self {
             Self::F64(s) => s[i] as f32,
             Self::F32(s) => s[i],
@@ -161,7 +161,7 @@ impl<'a> Values<'a> {
         }
     }
 
-    pub(super) fn split_at(self, at: usize) -> (Self, Self) {
+    pub(crate) fn split_at(self, at: usize) -> (Self, Self) {
         match self {
             Self::F64(s) => pair(s.split_at(at), Self::F64),
             Self::F32(s) => pair(s.split_at(at), Self::F32),
@@ -205,7 +205,7 @@ impl ValuesMut<'_> {
         }
     }
 
-    pub(super) fn split_at(self, at: usize) -> (Self, Self) {
+    pub(crate) fn split_at(self, at: usize) -> (Self, Self) {
         match self {
             Self::F64(s) => pair(s.split_at_mut(at), ValuesMut::F64),
             Self::F32(s) => pair(s.split_at_mut(at), ValuesMut::F32),

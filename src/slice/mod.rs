@@ -33,7 +33,7 @@ mod encode;
 mod ext;
 mod kernel;
 mod options;
-mod parallel;
+pub(crate) mod parallel;
 mod stats;
 mod transcode;
 
@@ -49,10 +49,10 @@ pub use stats::QuantStats;
 pub use transcode::transcode;
 
 /// Elements handled at a time: a source and a destination that fit the first-level cache.
-const PIECE: usize = 4096;
+pub(crate) const PIECE: usize = 4096;
 
 /// Elements handled at a time where nothing goes through a buffer: they fit the second level.
 const LONG: usize = 8 * PIECE;
 
 /// Source and destination bytes from which stores go around the cache.
-const STREAM: usize = 8 << 20;
+pub(crate) const STREAM: usize = 8 << 20;

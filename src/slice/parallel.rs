@@ -6,7 +6,7 @@ use super::PIECE;
 pub const PARALLEL: usize = 1 << 18;
 
 /// How many parts to cut `n` elements into when `threads` are asked for; 0 asks for the pool's.
-pub(super) fn parts(n: usize, threads: usize) -> usize {
+pub(crate) fn parts(n: usize, threads: usize) -> usize {
     if threads == 1 || n < PARALLEL {
         return 1;
     }
@@ -28,7 +28,7 @@ pub(super) const fn cut(n: usize, parts: usize, left: usize) -> usize {
 
 /// Runs both, at the same time if the pool has a free thread.
 #[cfg(feature = "rayon")]
-pub(super) fn join<A: Send, B: Send>(
+pub(crate) fn join<A: Send, B: Send>(
     a: impl FnOnce() -> A + Send,
     b: impl FnOnce() -> B + Send,
 ) -> (A, B) {
@@ -37,6 +37,6 @@ pub(super) fn join<A: Send, B: Send>(
 
 /// Runs both.
 #[cfg(not(feature = "rayon"))]
-pub(super) fn join<A, B>(a: impl FnOnce() -> A, b: impl FnOnce() -> B) -> (A, B) {
+pub(crate) fn join<A, B>(a: impl FnOnce() -> A, b: impl FnOnce() -> B) -> (A, B) {
     (a(), b())
 }

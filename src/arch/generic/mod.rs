@@ -5,8 +5,11 @@
 //! and the compiler vectorises the same integers and f32 operations there. Equal bits follow:
 //! no operation is reassociated, contracted or approximated.
 
+pub(super) mod amax;
 pub(super) mod count;
 pub(super) mod decode;
 pub(super) mod encode;
 pub(super) mod narrow;
+pub(super) mod scale;
 pub(super) mod store;
+pub(super) mod transpose;

@@ -3,7 +3,9 @@
 //! Every kernel writes whole cache lines, past the cache if asked to.
 
 use super::avx512_decode::{decode_bf16, decode_f32};
-use super::avx512_encode::{bf16_to_f32, encode_bf16, encode_u8, encode_u16};
+use super::avx512_encode::{bf16_to_f32, encode_bf16, encode_groups, encode_u8, encode_u16};
+use super::avx512_groups::{amax, amax_groups, scale_groups, unscale_groups};
+use super::avx512_transpose::transpose_u8;
 use super::{fence, stream};
 use crate::arch::cast::Transparent;
 use crate::arch::{Kernels, compile_kernels};
@@ -21,6 +23,12 @@ pub(in crate::arch) static KERNELS: Kernels = Kernels {
     decode_f32,
     decode_bf16,
     bf16_to_f32,
+    amax,
+    amax_groups,
+    scale_groups,
+    unscale_groups,
+    encode_groups,
+    transpose_u8,
     stream,
     fence,
     ..compiled::KERNELS

@@ -1,6 +1,7 @@
 //! Encoding with AVX-512: nearest even into 8-bit codes and bf16. The rest is portable code.
 
 use super::avx512::{get, portable, put};
+use super::avx512_groups::Factors;
 use crate::arch::encoder::{Encoder, Method};
 use crate::arch::{Screen, Words};
 use core::arch::x86_64::*;
@@ -22,9 +23,11 @@ pub(super) fn encode_u8(
     if e.method != Method::Nearest {
         return portable::encode_u8(e, words, src, dst, screen, past);
     }
+    let scale = _mm512_set1_ps(e.scale);
     let load = |x: &[f32; BLOCK]| {
         let (x, _) = x.as_chunks::<16>();
-        [0, 1, 2, 3].map(|i| _mm512_castsi512_ps(get(&x[i])))
+        let x = [0, 1, 2, 3].map(|i| _mm512_castsi512_ps(get(&x[i])));
+        (x, x.map(|x| _mm512_mul_ps(x, scale)))
     };
     let (blocks, tail) = src.as_chunks::<BLOCK>();
     let (d_blocks, d_tail) = dst.as_chunks_mut::<BLOCK>();
@@ -46,6 +49,7 @@ pub(super) fn encode_bf16(
     screen: bool,
     past: bool,
 ) -> Screen {
+    let scale = _mm512_set1_ps(e.scale);
     let load = |x: &[u16; BLOCK]| {
         let (x, _) = x.as_chunks::<32>();
         let (a, b) = (get(&x[0]), get(&x[1]));
@@ -55,7 +59,9 @@ pub(super) fn encode_bf16(
             _mm512_castsi512_si256(b),
             _mm512_extracti64x4_epi64::<1>(b),
         ];
-        quarters.map(|x| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(x))))
+        let x = quarters
+            .map(|x| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(x))));
+        (x, x.map(|x| _mm512_mul_ps(x, scale)))
     };
     let (blocks, tail) = src.as_chunks::<BLOCK>();
     let (d_blocks, d_tail) = dst.as_chunks_mut::<BLOCK>();
@@ -69,6 +75,45 @@ pub(super) fn encode_bf16(
     seen.merge(portable::encode_bf16(e, tail, d_tail, screen, past))
 }
 
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,popcnt")]
+pub(super) fn encode_groups(
+    e: &Encoder,
+    group: usize,
+    factors: &[f32],
+    src: &[f32],
+    dst: &mut [u8],
+    past: bool,
+) {
+    if !group.is_multiple_of(16) || e.method != Method::Nearest || e.scale != 1.0 {
+        return portable::encode_groups(e, group, factors, src, dst, past);
+    }
+    let mut factor = Factors::new(group, factors);
+    let load = |x: &[f32; BLOCK]| {
+        let (x, _) = x.as_chunks::<16>();
+        let mut scaled = [_mm512_setzero_ps(); 4];
+        for i in 0..4 {
+            scaled[i] = _mm512_mul_ps(_mm512_castsi512_ps(get(&x[i])), factor.next());
+        }
+        (scaled, scaled) // of the values only the signs are read, and they are the same
+    };
+    let (blocks, tail) = src.as_chunks::<BLOCK>();
+    let (d_blocks, d_tail) = dst.as_chunks_mut::<BLOCK>();
+    let seen = nearest(e, blocks, d_blocks, load, false, past);
+    if seen.peak > INF {
+        return portable::encode_groups(e, group, factors, src, dst, past);
+    }
+    if tail.is_empty() {
+        return;
+    }
+    // The rest of a group, then whole ones.
+    let whole = src.len() - tail.len();
+    let rest = (whole.next_multiple_of(group) - whole).min(tail.len());
+    let (s_rest, s_tail) = tail.split_at(rest);
+    let (d_rest, d_tail) = d_tail.split_at_mut(rest);
+    portable::encode_groups(e, group, &factors[whole / group..], s_rest, d_rest, past);
+    portable::encode_groups(e, group, &factors[whole.div_ceil(group)..], s_tail, d_tail, past);
+}
+
 /// One loop for each combination of choices.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,popcnt")]
@@ -76,7 +121,7 @@ fn nearest<T>(
     e: &Encoder,
     src: &[[T; BLOCK]],
     dst: &mut [[u8; BLOCK]],
-    load: impl Fn(&[T; BLOCK]) -> [__m512; 4],
+    load: impl FnMut(&[T; BLOCK]) -> ([__m512; 4], [__m512; 4]),
     screen: bool,
     past: bool,
 ) -> Screen {
@@ -95,7 +140,8 @@ fn nearest<T>(
 /// Codes but for NaN: with any among the values, `peak` is above Inf. Without `SCREEN` it says
 /// nothing else.
 ///
-/// It is the one addition of `generic/encode.rs`, for 64 values at a time:
+/// `load` gives 64 values and what they are when scaled. It is the one addition of
+/// `generic/encode.rs`:
 ///
 /// * `vrangeps` takes the magnitude and the minimum in one; it loses NaN.
 /// * One fused multiply-add makes c of the exponent bits and adds a. The exponent field of the
@@ -107,13 +153,13 @@ fn blocks<T, const SCREEN: bool, const PAST: bool, const NEG_ZERO: bool>(
     e: &Encoder,
     src: &[[T; BLOCK]],
     dst: &mut [[u8; BLOCK]],
-    load: impl Fn(&[T; BLOCK]) -> [__m512; 4],
+    mut load: impl FnMut(&[T; BLOCK]) -> ([__m512; 4], [__m512; 4]),
 ) -> Screen {
     let n = &e.nearest;
     let origin = ((n.floor >> 23) + e.man_lift) << e.man_bits;
     let lift = ((127 + e.man_lift) << 23) + (origin.wrapping_neg() & 0xff);
     let lift = _mm512_set1_ps(f32::from_bits(lift));
-    let (scale, limit) = (_mm512_set1_ps(e.scale), _mm512_set1_ps(n.limit));
+    let limit = _mm512_set1_ps(n.limit);
     let floor = _mm512_set1_ps(f32::from_bits(n.floor));
     let exponent = _mm512_set1_epi32(INF as i32);
     let weights = _mm512_set1_epi32((1 << (17 + e.man_bits)) + 256);
@@ -128,12 +174,11 @@ fn blocks<T, const SCREEN: bool, const PAST: bool, const NEG_ZERO: bool>(
     let mut total = [_mm512_setzero_ps(); 4];
     let mut peak = [_mm512_setzero_si512(); 4];
     let (mut over, mut under) = (0, 0);
-    let mut block = |x: [__m512; 4]| {
+    let mut block = |(x, scaled): ([__m512; 4], [__m512; 4])| {
         let mut sums = [_mm512_setzero_si512(); 4];
         let (mut is_over, mut is_under) = ([0; 4], [0; 4]);
         for i in 0..4 {
-            let scaled = _mm512_mul_ps(x[i], scale);
-            let a = _mm512_range_ps::<0b1010>(scaled, limit);
+            let a = _mm512_range_ps::<0b1010>(scaled[i], limit);
             let c = _mm512_castps_si512(_mm512_max_ps(a, floor));
             let c = _mm512_castsi512_ps(_mm512_and_si512(c, exponent));
             let sum = _mm512_castps_si512(_mm512_fmadd_ps(c, lift, a));
@@ -144,7 +189,7 @@ fn blocks<T, const SCREEN: bool, const PAST: bool, const NEG_ZERO: bool>(
                 is_over[i] = _mm512_cmpgt_epu32_mask(x, beyond);
                 is_under[i] = _mm512_cmplt_epu32_mask(_mm512_sub_epi32(x, one), small);
             } else {
-                total[i] = _mm512_add_ps(total[i], scaled);
+                total[i] = _mm512_add_ps(total[i], scaled[i]);
             }
         }
         if SCREEN {

@@ -4,6 +4,8 @@ pub(super) mod avx2;
 pub(super) mod avx512;
 mod avx512_decode;
 mod avx512_encode;
+mod avx512_groups;
+mod avx512_transpose;
 
 use core::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_sfence, _mm_stream_si128};
 

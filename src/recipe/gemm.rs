@@ -1,0 +1,244 @@
+//! How one matrix product is computed: its operands and its sums.
+
+use crate::error::{Error, Name};
+use crate::scale::{Granularity, Rule, ScaleFormat, words};
+use crate::tensor::Cast;
+use core::fmt;
+use core::str::FromStr;
+
+/// What a matrix product reads: the values as they are, rounded to bf16, or codes and scales.
+///
+/// ```
+/// use quarter::recipe::Operand;
+/// assert_eq!("bf16".parse(), Ok(Operand::Bf16));
+/// assert!(matches!("e4m3:1x128:te-block".parse(), Ok(Operand::Cast(_))));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operand {
+    /// f32, as it is.
+    F32,
+    /// Rounded once to bf16.
+    Bf16,
+    /// Quantized; the granularity is that of \[M or N, K\], with K last.
+    Cast(Cast),
+}
+
+impl Operand {
+    /// Its cast, unless it is of high precision.
+    #[must_use]
+    pub const fn cast(&self) -> Option<&Cast> {
+        match self {
+            Self::F32 | Self::Bf16 => None,
+            Self::Cast(cast) => Some(cast),
+        }
+    }
+
+    /// The same operand of the transposed tensor.
+    #[must_use]
+    pub const fn transposed(self) -> Self {
+        match self {
+            Self::F32 | Self::Bf16 => self,
+            Self::Cast(cast) => Self::Cast(cast.transposed()),
+        }
+    }
+
+    /// Its cast if that has a scale for each block.
+    fn blocked(&self) -> Option<&Cast> {
+        self.cast().filter(|cast| matches!(cast.granularity, Granularity::Block { .. }))
+    }
+}
+
+impl fmt::Display for Operand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::F32 => f.pad("f32"),
+            Self::Bf16 => f.pad("bf16"),
+            Self::Cast(cast) => cast.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Operand {
+    type Err = Error;
+
+    /// `f32`, `bf16`, or a [`Cast`].
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text {
+            "f32" => Ok(Self::F32),
+            "bf16" => Ok(Self::Bf16),
+            _ if !text.contains(':') => {
+                let what =
+                    "operand (f32, bf16, or FORMAT:GRANULARITY:RULE, as e4m3:tensor:torchao)";
+                Err(Error::Name { what, got: Name::new(text) })
+            }
+            _ => text.parse().map(Self::Cast),
+        }
+    }
+}
+
+words! {
+    /// How the sum p of a block along K joins the f32 sum `acc`, by the scales sa and sb of its
+    /// operands' blocks (fl is one rounding to f32).
+    BlockSum "block sum" {
+        /// acc = fl(acc + fl(fl(p · sa) · sb)): DeepSeek-V3's `fp8_gemm_kernel`, torchao's blocks.
+        DeepSeek "deepseek",
+        /// acc = fl(acc + fl(p · fl(sa · sb))): DeepGEMM.
+        DeepGemm "deepgemm",
+        /// acc = fma(fl(p · sa), sb, acc): TransformerEngine.
+        Te "te",
+    }
+}
+
+impl BlockSum {
+    /// The block sum of the engine that a scale rule is from; none where its scales are no f32 or
+    /// never of blocks.
+    #[must_use]
+    pub const fn of(rule: Rule) -> Option<Self> {
+        match rule {
+            Rule::TeCurrent | Rule::TeCurrentPow2 | Rule::TeBlock | Rule::TeBlockF32 => {
+                Some(Self::Te)
+            }
+            Rule::TorchAo | Rule::TorchAoPow2 | Rule::TorchAoBlock => Some(Self::DeepSeek),
+            Rule::DeepSeek | Rule::DeepSeekUe8m0 => Some(Self::DeepSeek),
+            Rule::DeepGemm | Rule::DeepGemmUe8m0 => Some(Self::DeepGemm),
+            Rule::TeDelayed | Rule::MsAmp => None,
+            Rule::TeMx
+            | Rule::OcpFloor
+            | Rule::OcpCeil
+            | Rule::OcpRceil
+            | Rule::OcpEven
+            | Rule::Microxcaling
+            | Rule::Nvfp4 => None,
+        }
+    }
+}
+
+/// How sums are kept: in f32, and where told otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Accumulation {
+    /// Partial sums join after this many elements of K, at least 1, and at every edge of a block
+    /// of scales; none means 1,024.
+    pub promote: Option<u32>,
+    /// How blocks with f32 scales join; none means as the casts' engine does.
+    pub block_sum: Option<BlockSum>,
+    /// The unit's fast, less precise accumulation (TransformerEngine's
+    /// `use_split_accumulator=False`, torch's `use_fast_accum=True`). Only models of hardware
+    /// units read it: the exact product is the same.
+    pub fast: bool,
+}
+
+/// One product D\[M,N\] = Σₖ a\[M,K\] · b\[N,K\].
+///
+/// Prints and parses as `A*B[+promote=N][+sum=BLOCKSUM][+fast]`.
+///
+/// ```
+/// use quarter::recipe::{BlockSum, GemmRecipe};
+/// let gemm: GemmRecipe = "e4m3:1x128:deepseek*e4m3:128x128:deepseek+promote=128".parse()?;
+/// assert_eq!(gemm.sums.promote, Some(128));
+/// assert_eq!(gemm.block_sum()?, Some(BlockSum::DeepSeek));
+/// # Ok::<(), quarter::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct GemmRecipe {
+    /// The left operand, \[M, K\].
+    pub a: Operand,
+    /// The right operand, \[N, K\].
+    pub b: Operand,
+    /// How sums are kept.
+    pub sums: Accumulation,
+}
+
+impl GemmRecipe {
+    /// Sums in f32.
+    #[must_use]
+    pub const fn new(a: Operand, b: Operand) -> Self {
+        let sums = Accumulation { promote: None, block_sum: None, fast: false };
+        Self { a, b, sums }
+    }
+
+    /// With fast accumulation.
+    #[must_use]
+    pub const fn fast(self) -> Self {
+        Self { sums: Accumulation { fast: true, ..self.sums }, ..self }
+    }
+
+    /// The block sum that is given, or that of the operands' engine; none without f32 block
+    /// scales.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] where two engines' casts meet, or scales of blocks in two forms.
+    pub fn block_sum(&self) -> Result<Option<BlockSum>, Error> {
+        let wrong = |why| Err(Error::Recipe { field: "sums", why });
+        let blocks = [&self.a, &self.b].map(Operand::blocked);
+        let form = |cast: &Cast| cast.rule.scale_format();
+        for (blocks, other) in [(blocks[0], self.b.cast()), (blocks[1], self.a.cast())] {
+            let (Some(blocks), Some(other)) = (blocks, other) else { continue };
+            match form(blocks) {
+                own if own == form(other) => {}
+                ScaleFormat::E4M3 => {
+                    return wrong(
+                        "nvfp4 goes with nvfp4, f32 or bf16: cast both operands by nvfp4",
+                    );
+                }
+                ScaleFormat::E8M0 => {
+                    return wrong(
+                        "blocks with E8M0 scales go with E8M0 scales, f32 or bf16: give both \
+                         operands a rule such as te-mx, or both one with f32 scales such as te-block",
+                    );
+                }
+                // One E8M0 scale of a tensor or row is an f32 like any other; blocks of the other
+                // operand are met in its own turn.
+                ScaleFormat::F32 => {}
+            }
+        }
+        let implied = blocks.map(|cast| cast.and_then(|cast| BlockSum::of(cast.rule)));
+        match (self.sums.block_sum, implied) {
+            (Some(given), _) => Ok(Some(given)),
+            (None, [Some(a), Some(b)]) if a != b => wrong(
+                "the operands' blocks are summed differently by their engines: add +sum=deepseek, \
+                 +sum=deepgemm or +sum=te",
+            ),
+            (None, [a, b]) => Ok(a.or(b)),
+        }
+    }
+}
+
+impl fmt::Display for GemmRecipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}*{}", self.a, self.b)?;
+        if let Some(interval) = self.sums.promote {
+            write!(f, "+promote={interval}")?;
+        }
+        if let Some(rule) = self.sums.block_sum {
+            write!(f, "+sum={rule}")?;
+        }
+        if self.sums.fast { f.write_str("+fast") } else { Ok(()) }
+    }
+}
+
+impl FromStr for GemmRecipe {
+    type Err = Error;
+
+    /// `A*B`, then `+promote=N`, `+sum=deepseek`, `+fast` as needed.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let what = "product (A*B[+promote=N][+sum=deepseek][+fast], as bf16*bf16)";
+        let unknown = Error::Name { what, got: Name::new(text) };
+        let mut parts = text.split('+');
+        let (a, b) = parts.next().and_then(|both| both.split_once('*')).ok_or(unknown)?;
+        let mut gemm = Self::new(a.parse()?, b.parse()?);
+        let sums = &mut gemm.sums;
+        for part in parts {
+            match part.split_once('=') {
+                None if part == "fast" && !sums.fast => sums.fast = true,
+                Some(("promote", n)) if sums.promote.is_none() => {
+                    sums.promote = Some(n.parse().map_err(|_| unknown)?);
+                }
+                Some(("sum", rule)) if sums.block_sum.is_none() => {
+                    sums.block_sum = Some(rule.parse()?);
+                }
+                _ => return Err(unknown),
+            }
+        }
+        Ok(gemm)
+    }
+}

@@ -1,0 +1,229 @@
+//! The scales of a quantized matrix.
+
+use super::Cast;
+use crate::error::Error;
+use crate::format::F8E4M3;
+use crate::scale::{GroupScale, Native, ScaleFormat, e8m0};
+use std::vec;
+use std::vec::Vec;
+
+/// One scale for each group, row-major over the granularity's grid.
+///
+/// The value of an element is code × `scale_inv`, with `scale_inv` of an E8M0 byte E being
+/// 2^(E − 127).
+#[derive(Clone, Debug, PartialEq)]
+pub enum Scales {
+    /// f32.
+    F32 {
+        /// What values were multiplied by, where the rule computes that direction and derives
+        /// `scale_inv` from it.
+        scale: Option<Vec<f32>>,
+        /// What codes are multiplied by.
+        scale_inv: Vec<f32>,
+    },
+    /// E8M0 bytes.
+    E8M0(Vec<u8>),
+    /// E4M3 bytes, and what all elements are multiplied by after them.
+    E4M3 {
+        /// E4M3 bytes.
+        scale_inv: Vec<u8>,
+        /// The tensor's own factor.
+        global_scale_inv: f32,
+    },
+}
+
+impl Scales {
+    /// One scale for a tensor, by what multiplies on the way in: `scale_inv` is fl(1/scale).
+    #[must_use]
+    pub fn from_scale(scale: f32) -> Self {
+        Self::F32 { scale: Some(vec![scale]), scale_inv: vec![1.0 / scale] }
+    }
+
+    /// The number of scales.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::F32 { scale_inv, .. } => scale_inv.len(),
+            Self::E8M0(bytes) | Self::E4M3 { scale_inv: bytes, .. } => bytes.len(),
+        }
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What they are stored as.
+    #[must_use]
+    pub const fn format(&self) -> ScaleFormat {
+        match self {
+            Self::F32 { .. } => ScaleFormat::F32,
+            Self::E8M0(_) => ScaleFormat::E8M0,
+            Self::E4M3 { .. } => ScaleFormat::E4M3,
+        }
+    }
+
+    /// `scale_inv` of group `i` as f32, without the tensor's own factor.
+    ///
+    /// # Panics
+    /// Beyond the last group.
+    #[must_use]
+    pub fn scale_inv(&self, i: usize) -> f32 {
+        match self {
+            Self::F32 { scale_inv, .. } => scale_inv[i],
+            Self::E8M0(bytes) => e8m0::value(bytes[i]),
+            Self::E4M3 { scale_inv, .. } => F8E4M3::from_bits(scale_inv[i]).to_f32(),
+        }
+    }
+
+    /// The tensor's own factor: 1 but for E4M3.
+    #[must_use]
+    pub const fn global_scale_inv(&self) -> f32 {
+        match self {
+            Self::F32 { .. } | Self::E8M0(_) => 1.0,
+            Self::E4M3 { global_scale_inv, .. } => *global_scale_inv,
+        }
+    }
+
+    /// What values of group `i` meet on the way in: a factor, or what divides them.
+    pub(super) fn group(&self, i: usize) -> GroupScale {
+        let scale_inv = self.scale_inv(i);
+        match self {
+            Self::F32 { scale: Some(scale), .. } => {
+                GroupScale { scale: scale[i], scale_inv, byte: 0 }
+            }
+            Self::F32 { scale: None, .. } => {
+                GroupScale { scale: 1.0 / scale_inv, scale_inv, byte: 0 }
+            }
+            Self::E8M0(bytes) => {
+                GroupScale { scale: e8m0::reciprocal(bytes[i]), scale_inv, byte: bytes[i] }
+            }
+            Self::E4M3 { scale_inv: bytes, global_scale_inv } => {
+                let scale = (1.0 / (scale_inv * global_scale_inv)).min(f32::MAX);
+                GroupScale { scale, scale_inv, byte: bytes[i] }
+            }
+        }
+    }
+
+    /// Room for `n` scales of `cast`.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub(super) fn zeros(cast: &Cast, n: usize) -> Result<Self, Error> {
+        Ok(match cast.rule.scale_format() {
+            ScaleFormat::F32 => {
+                let both = cast.rule.native() == Native::Scale;
+                let scale = if both { Some(zeros(n)?) } else { None };
+                Self::F32 { scale, scale_inv: zeros(n)? }
+            }
+            ScaleFormat::E8M0 => Self::E8M0(zeros(n)?),
+            ScaleFormat::E4M3 => Self::E4M3 { scale_inv: zeros(n)?, global_scale_inv: 1.0 },
+        })
+    }
+
+    /// Sets the tensor's own factor to 1 / scale, where there is one.
+    pub(super) fn set_global(&mut self, scale: f32) {
+        if let Self::E4M3 { global_scale_inv, .. } = self {
+            *global_scale_inv = 1.0 / scale;
+        }
+    }
+
+    /// The places to write.
+    pub(super) fn places(&mut self) -> Places<'_> {
+        match self {
+            Self::F32 { scale, scale_inv } => Places {
+                start: 0,
+                scale: scale.as_deref_mut().unwrap_or_default(),
+                scale_inv,
+                bytes: &mut [],
+            },
+            Self::E8M0(bytes) | Self::E4M3 { scale_inv: bytes, .. } => {
+                Places { start: 0, scale: &mut [], scale_inv: &mut [], bytes }
+            }
+        }
+    }
+
+    /// The scales of the transposed matrix, of a grid with this many columns.
+    pub(super) fn transposed(self, cols: usize) -> Self {
+        match self {
+            Self::F32 { scale, scale_inv } => Self::F32 {
+                scale: scale.map(|scale| transposed(&scale, cols)),
+                scale_inv: transposed(&scale_inv, cols),
+            },
+            Self::E8M0(bytes) => Self::E8M0(transposed(&bytes, cols)),
+            Self::E4M3 { scale_inv, global_scale_inv } => {
+                Self::E4M3 { scale_inv: transposed(&scale_inv, cols), global_scale_inv }
+            }
+        }
+    }
+}
+
+/// The transpose of a row-major matrix with this many columns.
+pub(super) fn transposed<T: Copy + Default>(values: &[T], cols: usize) -> Vec<T> {
+    let mut turned = vec![T::default(); values.len()];
+    let rows = values.len() / cols.max(1);
+    // A band of rows at a time, so that what is written stays in the cache.
+    for (band, values) in values.chunks(16 * cols.max(1)).enumerate() {
+        for col in 0..cols {
+            let column = values[col..].iter().step_by(cols);
+            let places = &mut turned[col * rows + 16 * band..];
+            for (place, value) in places.iter_mut().zip(column) {
+                *place = *value;
+            }
+        }
+    }
+    turned
+}
+
+/// Zeros, or an error where memory does not suffice.
+///
+/// # Errors
+/// [`Error::Memory`].
+pub(super) fn zeros<T: Clone + Default>(n: usize) -> Result<Vec<T>, Error> {
+    let mut values = Vec::new();
+    let failed = |_| Error::Memory { what: "scales", elements: n };
+    values.try_reserve_exact(n).map_err(failed)?;
+    values.resize(n, T::default());
+    Ok(values)
+}
+
+/// Where the scales of some consecutive groups go; a slice that is not wanted is empty.
+#[derive(Debug, Default)]
+pub(super) struct Places<'a> {
+    /// The first group's index in the grid.
+    start: usize,
+    scale: &'a mut [f32],
+    scale_inv: &'a mut [f32],
+    bytes: &'a mut [u8],
+}
+
+impl<'a> Places<'a> {
+    /// Before and from group `index` on.
+    pub fn split_at(self, index: usize) -> (Self, Self) {
+        let at = index - self.start;
+        let cut = |slice: &'a mut [f32]| slice.split_at_mut(at.min(slice.len()));
+        let (s0, s1) = cut(self.scale);
+        let (i0, i1) = cut(self.scale_inv);
+        let (b0, b1) = self.bytes.split_at_mut(at.min(self.bytes.len()));
+        (
+            Self { start: self.start, scale: s0, scale_inv: i0, bytes: b0 },
+            Self { start: index, scale: s1, scale_inv: i1, bytes: b1 },
+        )
+    }
+
+    /// Stores the scale of the group with this index in the grid.
+    #[inline]
+    pub fn set(&mut self, index: usize, group: GroupScale) {
+        let i = index - self.start;
+        if let Some(scale) = self.scale.get_mut(i) {
+            *scale = group.scale;
+        }
+        if let Some(scale_inv) = self.scale_inv.get_mut(i) {
+            *scale_inv = group.scale_inv;
+        }
+        if let Some(byte) = self.bytes.get_mut(i) {
+            *byte = group.byte;
+        }
+    }
+}

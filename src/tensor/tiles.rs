@@ -1,0 +1,202 @@
+//! Over all tiles of an engine's matrix, on one thread or several.
+
+use super::engine::Engine;
+use super::options::StatsLevel;
+use super::pieces::{Area, piece_group};
+use super::scales::Places;
+use super::target::Target;
+use crate::scale::Operation;
+use crate::slice::parallel::{join, parts};
+use crate::slice::{PIECE, QuantStats};
+use std::vec;
+use std::vec::Vec;
+
+/// Elements of a tile of several rows: they fit the second-level cache beside their codes.
+pub(super) const TILE: usize = 1 << 16;
+
+/// The least columns of a tile, so that rows are read in whole pages.
+const NARROW: usize = 1024;
+
+/// What was counted of an area: in all, and in each group of the matrix where that was asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Counted {
+    pub total: QuantStats,
+    pub blocks: Vec<QuantStats>,
+}
+
+impl Counted {
+    pub fn new(engine: &Engine<'_>) -> Self {
+        let blocks = match engine.stats {
+            StatsLevel::None | StatsLevel::Tensor => 0,
+            StatsLevel::Blocks => {
+                engine.src.shape().0.div_ceil(engine.block.0) * engine.grid_cols()
+            }
+        };
+        Self { total: QuantStats::default(), blocks: vec![QuantStats::default(); blocks] }
+    }
+
+    pub fn merge(mut self, other: Self) -> Self {
+        for (a, b) in self.blocks.iter_mut().zip(other.blocks) {
+            *a = a.merge(b);
+        }
+        Self { total: self.total.merge(other.total), ..self }
+    }
+}
+
+/// Buffers of one thread.
+pub(super) struct Scratch {
+    pub values: Vec<f32>,
+    pub scaled: Vec<f32>,
+    pub peaks: Vec<u32>,
+    pub factors: Vec<f32>,
+    pub scale_inv: Vec<f32>,
+}
+
+impl Scratch {
+    pub fn new() -> Self {
+        Self {
+            values: vec![0.0; PIECE],
+            scaled: vec![0.0; PIECE],
+            peaks: Vec::new(),
+            factors: Vec::new(),
+            scale_inv: Vec::new(),
+        }
+    }
+}
+
+impl Engine<'_> {
+    /// Before and from the group on that begins at this row.
+    pub fn split_places<'p>(&self, places: Places<'p>, row: usize) -> (Places<'p>, Places<'p>) {
+        match self.given {
+            Some(_) => (places, Places::default()),
+            None => places.split_at(row / self.block.0 * self.grid_cols()),
+        }
+    }
+
+    /// Everything, on this thread or on those of the caller's pool.
+    pub fn run<T: Target>(&self, places: Places<'_>, target: T) -> Counted {
+        let (rows, cols) = self.src.shape();
+        self.split(Area::of((rows, cols)), places, target, parts(rows * cols, self.threads))
+    }
+
+    /// Cuts an area in two for the pool: between block rows, or in a single row between groups;
+    /// under given scales anywhere.
+    fn split<T: Target>(&self, area: Area, places: Places<'_>, target: T, parts: usize) -> Counted {
+        let left = parts / 2;
+        let by_rows = area.height() > 1;
+        let ((from, to), block) =
+            if by_rows { (area.rows, self.block.0) } else { (area.cols, self.block.1) };
+        let free = self.given.is_some();
+        // A part of a group longer than a piece is a piece like any other.
+        let unit = match (free, by_rows) {
+            (true, true) => 1,
+            (true, false) => piece_group(block),
+            (false, _) => block,
+        };
+        let at = from + (to - from) / parts.max(1) * left / unit * unit;
+        if parts < 2 || at == from || at == to {
+            return self.serial(area, places, target);
+        }
+        let (a, b) = if by_rows {
+            (Area { rows: (from, at), ..area }, Area { rows: (at, to), ..area })
+        } else {
+            (Area { cols: (from, at), ..area }, Area { cols: (at, to), ..area })
+        };
+        let (p0, p1) = match (free, by_rows) {
+            (_, true) => self.split_places(places, at),
+            (true, false) => (places, Places::default()),
+            (false, false) => places.split_at(at / block),
+        };
+        let (t0, t1) = target.split(by_rows, at - from);
+        let (one, two) =
+            join(|| self.split(a, p0, t0, left), || self.split(b, p1, t1, parts - left));
+        one.merge(two)
+    }
+
+    fn serial<T: Target>(&self, area: Area, mut places: Places<'_>, mut target: T) -> Counted {
+        let mut counted = Counted::new(self);
+        self.area(area, &mut places, &mut target, &mut Scratch::new(), &mut counted);
+        target.finish(self);
+        counted
+    }
+
+    /// Every tile of an area that begins at a group, on this thread.
+    pub fn area<T: Target>(
+        &self,
+        area: Area,
+        places: &mut Places<'_>,
+        target: &mut T,
+        scratch: &mut Scratch,
+        counted: &mut Counted,
+    ) {
+        let (block_rows, block_cols) = self.block;
+        let mut row = area.rows.0;
+        while row < area.rows.1 {
+            let next = ((row / block_rows + 1) * block_rows).min(area.rows.1);
+            let limit = if next - row == 1 { PIECE } else { (TILE / (next - row)).max(NARROW) };
+            let width = (limit / block_cols).max(1) * block_cols;
+            let mut col = area.cols.0;
+            while col < area.cols.1 {
+                let end = ((col / block_cols * block_cols).saturating_add(width)).min(area.cols.1);
+                self.tile(
+                    Area { rows: (row, next), cols: (col, end) },
+                    places,
+                    target,
+                    scratch,
+                    counted,
+                );
+                col = end;
+            }
+            row = next;
+        }
+    }
+
+    fn tile<T: Target>(
+        &self,
+        tile: Area,
+        places: &mut Places<'_>,
+        target: &mut T,
+        scratch: &mut Scratch,
+        counted: &mut Counted,
+    ) {
+        let block_cols = self.block.1;
+        let groups = tile.cols.1.div_ceil(block_cols) - tile.cols.0 / block_cols;
+        let index = tile.rows.0 / self.block.0 * self.grid_cols() + tile.cols.0 / block_cols;
+        self.peaks_of_tile(tile, groups, scratch);
+        for i in 0..groups {
+            let group = match self.given {
+                Some(scales) => scales.group(index + i),
+                None => {
+                    let group = self.scaler.scale(f32::from_bits(scratch.peaks[i]));
+                    places.set(index + i, group);
+                    group
+                }
+            };
+            scratch.factors[i] = match self.cast.rule.operation() {
+                Operation::Multiply => group.scale,
+                Operation::Divide => group.scale_inv,
+            };
+            scratch.scale_inv[i] = group.scale_inv;
+        }
+        for row in tile.rows.0..tile.rows.1 {
+            let blocks = counted.blocks.get_mut(index..).unwrap_or_default();
+            let total = self.encode_row(row, tile, scratch, target, blocks);
+            counted.total = counted.total.merge(total);
+        }
+    }
+
+    /// The peaks of a tile's groups, unless scales are given.
+    fn peaks_of_tile(&self, tile: Area, groups: usize, scratch: &mut Scratch) {
+        for buffer in [&mut scratch.factors, &mut scratch.scale_inv] {
+            buffer.clear();
+            buffer.resize(groups, 0.0);
+        }
+        scratch.peaks.clear();
+        scratch.peaks.resize(groups, 0);
+        if self.given.is_none() {
+            for row in tile.rows.0..tile.rows.1 {
+                self.peaks_of_row(row, tile.cols, &mut scratch.peaks, &mut scratch.values);
+            }
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Matrices in the caller's slices.
+
+use crate::arch::Kernels;
+use crate::arch::cast::to_codes;
+use crate::error::Error;
+use crate::scale::SourceType;
+use crate::slice::{Values, ValuesMut};
+
+/// A \[rows, cols\] matrix in a slice: element (r, c) is at r · row_stride + c · col_stride.
+///
+/// ```
+/// use quarter::tensor::MatRef;
+/// let x = [1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0];
+/// let x = MatRef::new(&x, 2, 3)?;
+/// assert_eq!(x.transposed().shape(), (3, 2));
+/// assert!(MatRef::new(&[0.0_f32; 5], 2, 3).is_err());
+/// # Ok::<(), quarter::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct MatRef<'a> {
+    values: Values<'a>,
+    rows: usize,
+    cols: usize,
+    row_stride: usize,
+    col_stride: usize,
+}
+
+impl<'a> MatRef<'a> {
+    /// Row after row, without gaps.
+    ///
+    /// # Errors
+    /// [`Error::Length`] unless the slice has rows · cols elements.
+    pub fn new(values: impl Into<Values<'a>>, rows: usize, cols: usize) -> Result<Self, Error> {
+        let values = values.into();
+        check_len(rows, cols, values.len())?;
+        Ok(Self { values, rows, cols, row_stride: cols, col_stride: 1 })
+    }
+
+    /// With any strides; elements may overlap.
+    ///
+    /// # Errors
+    /// [`Error::Strides`] if the last element is beyond the slice.
+    pub fn with_strides(
+        values: impl Into<Values<'a>>,
+        (rows, cols): (usize, usize),
+        (row_stride, col_stride): (usize, usize),
+    ) -> Result<Self, Error> {
+        let values = values.into();
+        check_strides((rows, cols), (row_stride, col_stride), values.len())?;
+        Ok(Self { values, rows, cols, row_stride, col_stride })
+    }
+
+    /// The same elements with rows and columns exchanged.
+    #[must_use]
+    pub const fn transposed(self) -> Self {
+        Self {
+            values: self.values,
+            rows: self.cols,
+            cols: self.rows,
+            row_stride: self.col_stride,
+            col_stride: self.row_stride,
+        }
+    }
+
+    /// Rows and columns.
+    #[must_use]
+    pub const fn shape(&self) -> (usize, usize) {
+        (self.rows, self.cols)
+    }
+
+    /// Whether rows follow each other without gaps.
+    #[must_use]
+    pub const fn is_contiguous(&self) -> bool {
+        (self.col_stride == 1 || self.cols <= 1) && (self.row_stride == self.cols || self.rows <= 1)
+    }
+
+    /// What the elements are for the rules that look at it.
+    #[must_use]
+    pub const fn source_type(&self) -> SourceType {
+        match self.values {
+            Values::F64(_) | Values::F32(_) => SourceType::F32,
+            Values::F16(_) => SourceType::F16,
+            Values::Bf16(_) => SourceType::Bf16,
+        }
+    }
+
+    /// Whether it has more elements than its slice.
+    pub(super) const fn overlaps(&self) -> bool {
+        self.rows * self.cols > self.values.len()
+    }
+
+    /// The elements where they are contiguous.
+    pub(super) fn flat(&self) -> Option<Values<'a>> {
+        self.is_contiguous().then(|| {
+            let n = self.rows * self.cols;
+            self.values.split_at(n).0
+        })
+    }
+
+    /// As one row, where that is the same elements in the same order.
+    pub(super) const fn as_row(self) -> Self {
+        Self { rows: 1, cols: self.rows * self.cols, col_stride: 1, ..self }
+    }
+
+    /// Columns `from..from + len` of a row as f32, from the slice itself or through `buffer`,
+    /// which is as long. f64 is rounded to nearest even.
+    pub(super) fn load<'b>(
+        &self,
+        kernels: &Kernels,
+        row: usize,
+        from: usize,
+        buffer: &'b mut [f32],
+    ) -> &'b [f32]
+    where
+        'a: 'b,
+    {
+        let len = buffer.len();
+        let start = row * self.row_stride + from * self.col_stride;
+        if len == 0 {
+            return buffer;
+        }
+        if self.col_stride != 1 {
+            let strided = (0..len).map(|i| self.values.get_f32(start + i * self.col_stride));
+            for (value, x) in buffer.iter_mut().zip(strided) {
+                *value = x;
+            }
+            return buffer;
+        }
+        let range = start..start + len;
+        match self.values {
+            Values::F32(values) => return &values[range],
+            Values::F64(values) => kernels.f64_to_nearest(&values[range], buffer),
+            Values::F16(values) => kernels.f16_to_f32(to_codes(&values[range]), buffer),
+            Values::Bf16(values) => kernels.bf16_to_f32(to_codes(&values[range]), buffer, false),
+        }
+        buffer
+    }
+}
+
+impl MatRef<'_> {
+    /// The largest |x| of as many columns of a row as `buffer` is long, as f32 bits.
+    pub(super) fn amax(
+        &self,
+        kernels: &Kernels,
+        drop_nan: bool,
+        row: usize,
+        from: usize,
+        buffer: &mut [f32],
+    ) -> u32 {
+        match self.values {
+            Values::Bf16(values) if self.col_stride == 1 => {
+                let start = row * self.row_stride + from;
+                kernels.amax_bf16(drop_nan, to_codes(&values[start..start + buffer.len()]))
+            }
+            _ => kernels.amax(drop_nan, self.load(kernels, row, from, buffer)),
+        }
+    }
+}
+
+/// A \[rows, cols\] matrix to be written: rows without gaps, at a distance of `row_stride`.
+#[derive(Debug)]
+pub struct MatMut<'a> {
+    values: ValuesMut<'a>,
+    rows: usize,
+    cols: usize,
+    row_stride: usize,
+}
+
+impl<'a> MatMut<'a> {
+    /// Row after row, without gaps.
+    ///
+    /// # Errors
+    /// [`Error::Length`] unless the slice has rows · cols elements.
+    pub fn new(values: impl Into<ValuesMut<'a>>, rows: usize, cols: usize) -> Result<Self, Error> {
+        let values = values.into();
+        check_len(rows, cols, values.len())?;
+        Ok(Self { values, rows, cols, row_stride: cols })
+    }
+
+    /// Rows at a distance of `row_stride` ≥ `cols`; what is between them is left as it is.
+    ///
+    /// # Errors
+    /// [`Error::Strides`] if rows overlap or the last element is beyond the slice.
+    pub fn with_row_stride(
+        values: impl Into<ValuesMut<'a>>,
+        (rows, cols): (usize, usize),
+        row_stride: usize,
+    ) -> Result<Self, Error> {
+        let values = values.into();
+        check_strides((rows, cols), (row_stride, 1), values.len())?;
+        if row_stride < cols && rows > 1 {
+            let (shape, strides) = ((rows, cols), (row_stride, 1));
+            return Err(Error::Strides { shape, strides, len: values.len() });
+        }
+        Ok(Self { values, rows, cols, row_stride })
+    }
+
+    /// Rows and columns.
+    #[must_use]
+    pub const fn shape(&self) -> (usize, usize) {
+        (self.rows, self.cols)
+    }
+
+    /// Whether rows follow each other without gaps.
+    pub(super) const fn is_contiguous(&self) -> bool {
+        self.row_stride == self.cols || self.rows <= 1
+    }
+
+    /// The slice and the distance of rows in it.
+    pub(super) fn into_parts(self) -> (ValuesMut<'a>, usize) {
+        (self.values, self.row_stride)
+    }
+}
+
+fn check_len(rows: usize, cols: usize, got: usize) -> Result<(), Error> {
+    let expected = rows.saturating_mul(cols);
+    if got != expected {
+        return Err(Error::Length { what: "slice of a matrix", expected, got });
+    }
+    Ok(())
+}
+
+fn check_strides(shape: (usize, usize), strides: (usize, usize), len: usize) -> Result<(), Error> {
+    let last = |n: usize, stride: usize| (n - 1).checked_mul(stride);
+    let fits = || -> Option<bool> {
+        let end = last(shape.0, strides.0)?.checked_add(last(shape.1, strides.1)?)?;
+        shape.0.checked_mul(shape.1)?;
+        Some(end < len)
+    };
+    if shape.0 == 0 || shape.1 == 0 || fits() == Some(true) {
+        return Ok(());
+    }
+    Err(Error::Strides { shape, strides, len })
+}

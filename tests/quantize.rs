@@ -1,0 +1,331 @@
+//! `quantize` and its relatives against the definition as loops: every rule, granularity, source,
+//! stride, instruction set and number of threads, bit for bit.
+#![cfg(feature = "std")]
+
+use half::{bf16, f16};
+use quarter::format::Unpacked;
+use quarter::scale::{Context, Operation};
+use quarter::slice::Values;
+use quarter::tensor::{
+    Cast, MatMut, MatRef, QuantizeOptions, Quantized, StatsLevel, fake_quantize_into, quantize,
+    quantize_both, quantize_into, quantize_transposed,
+};
+use quarter::{
+    FormatId, Granularity, Isa, NanPolicy, Overflow, Policy, RandomStream, Rounding, Rule,
+};
+
+/// A linear congruential generator's upper bits.
+struct Lcg(u64);
+
+impl Lcg {
+    fn next(&mut self) -> u32 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as u32
+    }
+
+    /// Mostly ordinary, sometimes special.
+    fn value(&mut self, special: u32) -> f32 {
+        let bits = self.next();
+        let ordinary = (bits as f32 / (1u64 << 31) as f32 - 0.5) * 8.0;
+        match self.next() % 1000 {
+            n if n >= special => ordinary,
+            n => [
+                0.0,
+                -0.0,
+                1e-40,
+                -1e-30,
+                1e30,
+                f32::INFINITY,
+                f32::NEG_INFINITY,
+                f32::NAN,
+                448.0,
+                -f32::MAX,
+            ][n as usize % 10],
+        }
+    }
+}
+
+/// Codes, scale, scale_inv, bytes by the definition.
+struct Naive {
+    codes: Vec<u8>,
+    scale: Vec<f32>,
+    scale_inv: Vec<f32>,
+    bytes: Vec<u8>,
+}
+
+fn naive(
+    x: &[f32],
+    (rows, cols): (usize, usize),
+    cast: &Cast,
+    source: quarter::scale::SourceType,
+    random: Option<RandomStream>,
+) -> Naive {
+    let spec = cast.format.spec();
+    let group = |r: usize, c: usize| match cast.granularity {
+        Granularity::Tensor => 0,
+        Granularity::Row => r,
+        Granularity::Col => c,
+        Granularity::Block { rows: br, cols: bc } => r / br * cols.div_ceil(bc) + c / bc,
+    };
+    let n = cast.granularity.groups(rows, cols);
+    let amax = |group_of: &dyn Fn(usize, usize) -> usize, n: usize| {
+        let mut amax = vec![0.0f32; n];
+        for r in 0..rows {
+            for c in 0..cols {
+                let a = &mut amax[group_of(r, c)];
+                let x = x[r * cols + c].abs();
+                if x.is_nan() {
+                    *a = if cast.rule.drops_nan() { *a } else { f32::NAN };
+                } else if !a.is_nan() {
+                    *a = a.max(x);
+                }
+            }
+        }
+        amax
+    };
+    let global_scale = cast.rule.global_scale(spec, amax(&|_, _| 0, 1)[0]);
+    let context = Context { source, global_scale, ..Context::default() };
+    let scales: Vec<_> =
+        amax(&group, n).into_iter().map(|a| cast.rule.scale(spec, a, &context)).collect();
+    let policy =
+        Policy { rounding: cast.rounding, overflow: Overflow::Saturate, nan: NanPolicy::Zero };
+    let mut codes = Vec::new();
+    for r in 0..rows {
+        for c in 0..cols {
+            let (i, scale) = (r * cols + c, scales[group(r, c)]);
+            let mut y = match cast.rule.operation() {
+                Operation::Multiply => x[i].abs() * scale.scale,
+                Operation::Divide => x[i].abs() / scale.scale_inv,
+            };
+            let mut negative = x[i].is_sign_negative();
+            if cast.rule.drops_neg_zero() {
+                negative &= y != 0.0;
+                let least = spec.min_positive() as f32;
+                if cast.rule == Rule::Microxcaling && y.to_bits() + 1 == (least / 2.0).to_bits() {
+                    y = least;
+                }
+            }
+            let word = random.map_or(0, |stream| stream.word(i as u64));
+            let code =
+                Unpacked::from_f32(y).with_sign(negative).encode(spec, policy, word).unwrap();
+            codes.push(code as u8);
+        }
+    }
+    Naive {
+        codes,
+        scale: scales.iter().map(|s| s.scale).collect(),
+        scale_inv: scales.iter().map(|s| s.scale_inv).collect(),
+        bytes: scales.iter().map(|s| s.byte).collect(),
+    }
+}
+
+fn same_f32(a: &[f32], b: &[f32]) -> bool {
+    let same = |(a, b): (&f32, &f32)| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan());
+    a.len() == b.len() && a.iter().zip(b).all(same)
+}
+
+#[track_caller]
+fn check(q: &Quantized, want: &Naive, what: &str) {
+    use quarter::tensor::Scales;
+    match q.scales() {
+        Scales::F32 { scale, scale_inv } => {
+            assert!(
+                same_f32(scale_inv, &want.scale_inv),
+                "{what}: scale_inv {scale_inv:?} {:?}",
+                want.scale_inv
+            );
+            if let Some(scale) = scale {
+                assert!(same_f32(scale, &want.scale), "{what}: scale");
+            }
+        }
+        Scales::E8M0(bytes) | Scales::E4M3 { scale_inv: bytes, .. } => {
+            assert_eq!(bytes, &want.bytes, "{what}: bytes");
+        }
+    }
+    assert_eq!(q.codes().len(), want.codes.len(), "{what}");
+    for (i, (a, b)) in q.codes().iter().zip(&want.codes).enumerate() {
+        assert_eq!(a, b, "{what}: code {i} is {a:#010b}, by definition {b:#010b}");
+    }
+}
+
+fn casts() -> Vec<Cast> {
+    let granularities = [
+        "tensor", "row", "col", "1x128", "128x1", "32x32", "1x32", "1x16", "3x5", "128x128", "1x7",
+        "9x1",
+    ];
+    let formats = [FormatId::F8E4M3, FormatId::F8E5M2, FormatId::F6E2M3, FormatId::F8E4M3FNUZ];
+    let mut casts = Vec::new();
+    for rule in Rule::ALL {
+        for (i, granularity) in granularities.iter().enumerate() {
+            let granularity = granularity.parse().unwrap();
+            let format = if *rule == Rule::Nvfp4 { FormatId::F4E2M1 } else { formats[i % 4] };
+            let cast = Cast::new(format, granularity, *rule);
+            if cast.check().is_ok() {
+                casts.push(cast);
+            }
+        }
+    }
+    casts
+}
+
+#[test]
+fn every_rule_and_granularity_is_the_definition() {
+    for (special, shape) in
+        [(0, (37, 301)), (30, (37, 301)), (2, (140, 1100)), (0, (1, 5000)), (9, (130, 3))]
+    {
+        let mut lcg = Lcg(special as u64 + 7);
+        let x: Vec<f32> = (0..shape.0 * shape.1).map(|_| lcg.value(special)).collect();
+        let half: Vec<bf16> = x.iter().map(|x| bf16::from_f32(*x)).collect();
+        let wide: Vec<f32> = half.iter().map(|x| x.to_f32()).collect();
+        for cast in casts() {
+            let want = naive(&x, shape, &cast, Default::default(), None);
+            let want_half = naive(&wide, shape, &cast, quarter::scale::SourceType::Bf16, None);
+            for isa in Isa::available() {
+                let options = QuantizeOptions::new().isa(isa).threads(1);
+                let q =
+                    quantize(MatRef::new(&x, shape.0, shape.1).unwrap(), &cast, &options).unwrap();
+                check(&q, &want, &format!("{cast} {shape:?} {isa:?}"));
+                let q = quantize(MatRef::new(&half, shape.0, shape.1).unwrap(), &cast, &options)
+                    .unwrap();
+                check(&q, &want_half, &format!("{cast} {shape:?} {isa:?} bf16"));
+            }
+        }
+    }
+}
+
+#[test]
+fn transposes_and_both_at_once_are_the_definition() {
+    for shape in [(37, 301), (140, 1100), (1, 300), (300, 1), (2100, 40)] {
+        let mut lcg = Lcg(3);
+        let x: Vec<f32> = (0..shape.0 * shape.1).map(|_| lcg.value(3)).collect();
+        let src = MatRef::new(&x, shape.0, shape.1).unwrap();
+        let xt: Vec<f32> = (0..x.len()).map(|i| x[i % shape.0 * shape.1 + i / shape.0]).collect();
+        let options = QuantizeOptions::new().threads(1).stats(StatsLevel::Blocks);
+        for cast in casts() {
+            let want = naive(&xt, (shape.1, shape.0), &cast, Default::default(), None);
+            let plain = options.stats(StatsLevel::None);
+            let turned = quantize_transposed(src, &cast, &plain).unwrap();
+            check(&turned, &want, &format!("{cast} {shape:?} transposed"));
+            let strided = quantize(src.transposed(), &cast, &plain).unwrap();
+            check(&strided, &want, &format!("{cast} {shape:?} strided"));
+            for first in ["e4m3:1x128:te-block", "e5m2:tensor:te-current", "e4m3:row:torchao"] {
+                let first: Cast = first.parse().unwrap();
+                for options in [options, plain] {
+                    let (a, b) = quantize_both(src, &first, &cast, &options).unwrap();
+                    assert_eq!(
+                        a,
+                        quantize(src, &first, &options).unwrap(),
+                        "{first} {cast} {shape:?}"
+                    );
+                    assert_eq!(
+                        b,
+                        quantize_transposed(src, &cast, &options).unwrap(),
+                        "{cast} {shape:?}"
+                    );
+                    check(&b, &want, &format!("{cast} {shape:?} both"));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn threads_do_not_change_a_bit() {
+    let shape = (700, 900);
+    let mut lcg = Lcg(5);
+    let x: Vec<f32> = (0..shape.0 * shape.1).map(|_| lcg.value(1)).collect();
+    let src = MatRef::new(&x, shape.0, shape.1).unwrap();
+    let stream = RandomStream { seed: 1, tensor: 2, step: 3 };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+    let rules =
+        [Rule::TeBlock, Rule::TorchAo, Rule::DeepSeek, Rule::TeMx, Rule::Microxcaling, Rule::Nvfp4];
+    for cast in casts().into_iter().filter(|cast| rules.contains(&cast.rule)) {
+        for (rounding, level) in [
+            (Rounding::NearestEven, StatsLevel::None),
+            (Rounding::NearestEven, StatsLevel::Blocks),
+            (Rounding::Stochastic { bits: 32 }, StatsLevel::Tensor),
+        ] {
+            let cast = cast.rounding(rounding);
+            let options = QuantizeOptions::new().random(stream).stats(level);
+            let alone = options.threads(1);
+            let one = quantize(src, &cast, &alone).unwrap();
+            let (two, three) = quantize_both(src, &cast, &cast, &alone).unwrap();
+            let mut four = vec![0.0f32; x.len()];
+            let dst = MatMut::new(&mut four, shape.0, shape.1).unwrap();
+            fake_quantize_into(src, &cast, &alone, dst).unwrap();
+            pool.install(|| {
+                assert_eq!(quantize(src, &cast, &options).unwrap(), one, "{cast}");
+                let both = quantize_both(src, &cast, &cast, &options).unwrap();
+                assert!(both == (two, three), "{cast} both");
+                let mut values = vec![0.0f32; x.len()];
+                let dst = MatMut::new(&mut values, shape.0, shape.1).unwrap();
+                fake_quantize_into(src, &cast, &options, dst).unwrap();
+                assert!(same_f32(&values, &four), "{cast} fake");
+                let dst = MatMut::new(&mut values, shape.0, shape.1).unwrap();
+                one.dequantize_into(dst).unwrap();
+                assert!(same_f32(&values, &four), "{cast} dequantized");
+            });
+        }
+    }
+}
+
+#[test]
+fn roundings_and_sources_are_the_definition() {
+    let shape = (33, 260);
+    let mut lcg = Lcg(11);
+    let x: Vec<f32> = (0..shape.0 * shape.1).map(|_| lcg.value(5)).collect();
+    let stream = RandomStream { seed: 9, tensor: 8, step: 7 };
+    let options = QuantizeOptions::new().random(stream);
+    for rounding in [
+        "rna",
+        "rz",
+        "ru",
+        "rd",
+        "stochastic",
+        "stochastic:8",
+        "stochastic-even",
+        "stochastic-odd:23",
+    ] {
+        for cast in casts() {
+            let cast = cast.rounding(rounding.parse().unwrap());
+            let want = naive(&x, shape, &cast, Default::default(), Some(stream));
+            let q = quantize(MatRef::new(&x, shape.0, shape.1).unwrap(), &cast, &options).unwrap();
+            check(&q, &want, &format!("{cast}"));
+        }
+    }
+    let halves: Vec<f16> = x.iter().map(|x| f16::from_f32(*x)).collect();
+    let from_halves: Vec<f32> = halves.iter().map(|x| x.to_f32()).collect();
+    let doubles: Vec<f64> = x.iter().map(|x| f64::from(*x) * 1.000_000_1).collect();
+    let from_doubles: Vec<f32> = doubles.iter().map(|x| *x as f32).collect();
+    let options = QuantizeOptions::new();
+    use quarter::scale::SourceType::{F16, F32};
+    for cast in casts() {
+        for (values, f32s, source) in
+            [(Values::F16(&halves), &from_halves, F16), (Values::F64(&doubles), &from_doubles, F32)]
+        {
+            let want = naive(f32s, shape, &cast, source, None);
+            let q =
+                quantize(MatRef::new(values, shape.0, shape.1).unwrap(), &cast, &options).unwrap();
+            check(&q, &want, &format!("{cast} {source:?}"));
+        }
+    }
+}
+
+#[test]
+fn results_reuse_memory_and_given_scales() {
+    let mut lcg = Lcg(1);
+    let x: Vec<f32> = (0..64 * 256).map(|_| lcg.value(0)).collect();
+    let mut q = Quantized::default();
+    for cast in casts() {
+        let src = MatRef::new(&x, 64, 256).unwrap();
+        let fresh = quantize(src, &cast, &QuantizeOptions::new()).unwrap();
+        quantize_into(src, &cast, &QuantizeOptions::new(), &mut q).unwrap();
+        assert_eq!(q, fresh, "{cast}");
+        let again = quantize(src, &cast, &QuantizeOptions::new().scales(fresh.scales())).unwrap();
+        assert_eq!(again, fresh, "{cast} with its own scales");
+        let turned = quantize_transposed(src, &cast, &QuantizeOptions::new()).unwrap();
+        let options = QuantizeOptions::new().scales(turned.scales());
+        assert_eq!(quantize_transposed(src, &cast, &options).unwrap(), turned, "{cast} turned");
+    }
+}
