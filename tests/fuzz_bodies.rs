@@ -1,6 +1,9 @@
 //! The fuzz targets' bodies on pseudo-random bytes: what fuzzing does for hours, for a second.
 
 mod common;
+#[cfg(feature = "std")]
+#[path = "common/recipe_bodies.rs"]
+mod recipe_bodies;
 
 use common::{STREAM, bodies, share};
 
@@ -33,4 +36,18 @@ fn from_str() {
             bodies::from_str(&data);
         }
     }
+}
+
+#[cfg(feature = "std")]
+#[test]
+fn recipe_grammar() {
+    recipe_bodies::recipe_grammar(&[]);
+    inputs(share(40_000), 90, 3).for_each(|data| recipe_bodies::recipe_grammar(&data));
+}
+
+#[cfg(feature = "std")]
+#[test]
+fn state_loader() {
+    recipe_bodies::state_loader(&[]);
+    inputs(share(20_000), 60, 4).for_each(|data| recipe_bodies::state_loader(&data));
 }

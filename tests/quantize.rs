@@ -2,17 +2,17 @@
 //! stride, instruction set and number of threads, bit for bit.
 #![cfg(feature = "std")]
 
+mod common;
+
+use common::naive::Naive;
 use half::{bf16, f16};
-use quarter::format::Unpacked;
-use quarter::scale::{Context, Operation};
+use quarter::scale::{Context, SourceType};
 use quarter::slice::Values;
 use quarter::tensor::{
     Cast, MatMut, MatRef, QuantizeOptions, Quantized, StatsLevel, fake_quantize_into, quantize,
     quantize_both, quantize_into, quantize_transposed,
 };
-use quarter::{
-    FormatId, Granularity, Isa, NanPolicy, Overflow, Policy, RandomStream, Rounding, Rule,
-};
+use quarter::{FormatId, Isa, RandomStream, Rounding, Rule};
 
 /// A linear congruential generator's upper bits.
 struct Lcg(u64);
@@ -46,78 +46,16 @@ impl Lcg {
     }
 }
 
-/// Codes, scale, scale_inv, bytes by the definition.
-struct Naive {
-    codes: Vec<u8>,
-    scale: Vec<f32>,
-    scale_inv: Vec<f32>,
-    bytes: Vec<u8>,
-}
-
 fn naive(
     x: &[f32],
-    (rows, cols): (usize, usize),
+    shape: (usize, usize),
     cast: &Cast,
-    source: quarter::scale::SourceType,
+    source: SourceType,
     random: Option<RandomStream>,
 ) -> Naive {
-    let spec = cast.format.spec();
-    let group = |r: usize, c: usize| match cast.granularity {
-        Granularity::Tensor => 0,
-        Granularity::Row => r,
-        Granularity::Col => c,
-        Granularity::Block { rows: br, cols: bc } => r / br * cols.div_ceil(bc) + c / bc,
-    };
-    let n = cast.granularity.groups(rows, cols);
-    let amax = |group_of: &dyn Fn(usize, usize) -> usize, n: usize| {
-        let mut amax = vec![0.0f32; n];
-        for r in 0..rows {
-            for c in 0..cols {
-                let a = &mut amax[group_of(r, c)];
-                let x = x[r * cols + c].abs();
-                if x.is_nan() {
-                    *a = if cast.rule.drops_nan() { *a } else { f32::NAN };
-                } else if !a.is_nan() {
-                    *a = a.max(x);
-                }
-            }
-        }
-        amax
-    };
-    let global_scale = cast.rule.global_scale(spec, amax(&|_, _| 0, 1)[0]);
-    let context = Context { source, global_scale, ..Context::default() };
-    let scales: Vec<_> =
-        amax(&group, n).into_iter().map(|a| cast.rule.scale(spec, a, &context)).collect();
-    let policy =
-        Policy { rounding: cast.rounding, overflow: Overflow::Saturate, nan: NanPolicy::Zero };
-    let mut codes = Vec::new();
-    for r in 0..rows {
-        for c in 0..cols {
-            let (i, scale) = (r * cols + c, scales[group(r, c)]);
-            let mut y = match cast.rule.operation() {
-                Operation::Multiply => x[i].abs() * scale.scale,
-                Operation::Divide => x[i].abs() / scale.scale_inv,
-            };
-            let mut negative = x[i].is_sign_negative();
-            if cast.rule.drops_neg_zero() {
-                negative &= y != 0.0;
-                let least = spec.min_positive() as f32;
-                if cast.rule == Rule::Microxcaling && y.to_bits() + 1 == (least / 2.0).to_bits() {
-                    y = least;
-                }
-            }
-            let word = random.map_or(0, |stream| stream.word(i as u64));
-            let code =
-                Unpacked::from_f32(y).with_sign(negative).encode(spec, policy, word).unwrap();
-            codes.push(code as u8);
-        }
-    }
-    Naive {
-        codes,
-        scale: scales.iter().map(|s| s.scale).collect(),
-        scale_inv: scales.iter().map(|s| s.scale_inv).collect(),
-        bytes: scales.iter().map(|s| s.byte).collect(),
-    }
+    let context = Context { source, ..Context::default() };
+    let word = |i: usize| random.map_or(0, |stream| stream.word(i as u64));
+    common::naive::quantize(x, shape, cast, context, word)
 }
 
 fn same_f32(a: &[f32], b: &[f32]) -> bool {
@@ -149,6 +87,7 @@ fn check(q: &Quantized, want: &Naive, what: &str) {
     }
 }
 
+/// Every rule with every granularity; in a thin run a few.
 fn casts() -> Vec<Cast> {
     let granularities = [
         "tensor", "row", "col", "1x128", "128x1", "32x32", "1x32", "1x16", "3x5", "128x128", "1x7",
@@ -166,7 +105,8 @@ fn casts() -> Vec<Cast> {
             }
         }
     }
-    casts
+    let step = if common::sweep() == common::Sweep::Thin { 11 } else { 1 };
+    casts.into_iter().step_by(step).collect()
 }
 
 #[test]
@@ -180,7 +120,7 @@ fn every_rule_and_granularity_is_the_definition() {
         let wide: Vec<f32> = half.iter().map(|x| x.to_f32()).collect();
         for cast in casts() {
             let want = naive(&x, shape, &cast, Default::default(), None);
-            let want_half = naive(&wide, shape, &cast, quarter::scale::SourceType::Bf16, None);
+            let want_half = naive(&wide, shape, &cast, SourceType::Bf16, None);
             for isa in Isa::available() {
                 let options = QuantizeOptions::new().isa(isa).threads(1);
                 let q =
@@ -299,11 +239,11 @@ fn roundings_and_sources_are_the_definition() {
     let doubles: Vec<f64> = x.iter().map(|x| f64::from(*x) * 1.000_000_1).collect();
     let from_doubles: Vec<f32> = doubles.iter().map(|x| *x as f32).collect();
     let options = QuantizeOptions::new();
-    use quarter::scale::SourceType::{F16, F32};
     for cast in casts() {
-        for (values, f32s, source) in
-            [(Values::F16(&halves), &from_halves, F16), (Values::F64(&doubles), &from_doubles, F32)]
-        {
+        for (values, f32s, source) in [
+            (Values::F16(&halves), &from_halves, SourceType::F16),
+            (Values::F64(&doubles), &from_doubles, SourceType::F32),
+        ] {
             let want = naive(f32s, shape, &cast, source, None);
             let q =
                 quantize(MatRef::new(values, shape.0, shape.1).unwrap(), &cast, &options).unwrap();

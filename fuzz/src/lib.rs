@@ -4,3 +4,5 @@
 pub mod bodies;
 #[path = "../../tests/common/exact.rs"]
 pub mod exact;
+#[path = "../../tests/common/recipe_bodies.rs"]
+pub mod recipe_bodies;

@@ -11,6 +11,7 @@ mod granularity;
 #[cfg(feature = "std")]
 mod history;
 mod rule;
+mod scaler;
 #[cfg(feature = "std")]
 mod words;
 
@@ -19,8 +20,8 @@ pub use granularity::Granularity;
 pub use history::{
     AmaxAlgo, AmaxHistory, HistoryConfig, HistorySnapshot, NonFinite, Roll, join_amax,
 };
-#[cfg(feature = "std")]
-pub(crate) use rule::Scaler;
 pub use rule::{Context, GroupScale, Native, Operation, Rule, ScaleFormat, SourceType};
+#[cfg(feature = "std")]
+pub(crate) use scaler::Scaler;
 #[cfg(feature = "std")]
 pub(crate) use words::words;

@@ -9,7 +9,8 @@ use core::str::FromStr;
 /// Format, granularity, scale rule and rounding: everything on which codes and scales depend
 /// beside the values.
 ///
-/// Codes saturate. NaN gives the format's NaN, or +0 in formats without (FP6, FP4).
+/// Codes saturate. NaN gives the format's NaN, or in formats without (FP6, FP4) the code of
+/// [`Rule::nan_value`].
 ///
 /// ```
 /// use quarter::tensor::Cast;

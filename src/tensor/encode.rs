@@ -6,7 +6,7 @@ use super::pieces::{Area, piece_group, pieces};
 use super::target::Target;
 use super::tiles::Scratch;
 use crate::arch::Words;
-use crate::format::Unpacked;
+use crate::format::{Rounding, Unpacked};
 use crate::scale::{Operation, Rule};
 use crate::slice::QuantStats;
 
@@ -74,6 +74,9 @@ impl Engine<'_> {
             for (i, (y, code)) in scaled.iter().zip(codes).enumerate() {
                 let word = self.random.map_or(0, |stream| stream.word(index + i as u64));
                 *code = Unpacked::from_f32(*y).round(self.spec, self.cast.policy(), word) as u8;
+                if y.is_nan() && !self.spec.has_nan() {
+                    *code = self.nan_code;
+                }
             }
             return;
         }
@@ -81,7 +84,7 @@ impl Engine<'_> {
         let seen = self.kernels.encode_u8(&self.encoder, words, scaled, codes, screen, false);
         if screen && seen.peak > INF {
             for (code, _) in codes.iter_mut().zip(scaled).filter(|(_, y)| y.is_nan()) {
-                *code = 0;
+                *code = self.nan_code;
             }
         }
     }
@@ -90,7 +93,8 @@ impl Engine<'_> {
     fn quirks(&self, scaled: &mut [f32]) {
         let least = self.spec.min_positive() as f32;
         let below_half = (least / 2.0).to_bits() - 1;
-        let rounds_up = self.cast.rule == Rule::Microxcaling;
+        let to_nearest = self.cast.rounding == Rounding::NearestEven;
+        let rounds_up = self.cast.rule == Rule::Microxcaling && to_nearest;
         for y in scaled {
             let magnitude = y.to_bits() & !SIGN;
             if magnitude == 0 {
@@ -103,7 +107,7 @@ impl Engine<'_> {
 
     /// Statistics of some values, scaled values and codes.
     fn count(&self, values: &[f32], scaled: &[f32], codes: &[u8]) -> QuantStats {
-        let (max, zero_mask) = (self.encoder.max, self.encoder.zero_mask);
+        let (max, zero_mask) = (self.max, self.encoder.zero_mask);
         let (mut peak, mut saturated, mut flushed, mut nan) = (0, 0, 0, 0);
         for ((x, y), code) in values.iter().zip(scaled).zip(codes) {
             let (x, y) = (x.to_bits() & !SIGN, y.to_bits() & !SIGN);

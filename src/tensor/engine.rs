@@ -20,7 +20,7 @@ use super::{Cast, scales};
 use crate::arch::encoder::{Encoder, Method};
 use crate::arch::{Isa, Kernels};
 use crate::error::Error;
-use crate::format::{FormatSpec, RandomStream};
+use crate::format::{FormatSpec, RandomStream, Unpacked};
 use crate::scale::{Context, Granularity, Operation, Rule, Scaler};
 use crate::slice::parallel::{join, parts};
 use crate::slice::{EncodeOptions, PIECE, Random, Values};
@@ -47,6 +47,10 @@ pub(super) struct Engine<'a> {
     /// Rows and columns of a group.
     pub block: (usize, usize),
     pub encoder: Encoder,
+    /// The largest finite number, as f32 bits.
+    pub max: u32,
+    /// The code of NaN in a format without.
+    pub nan_code: u8,
     pub how: How,
     context: Context,
     pub scaler: Scaler,
@@ -69,11 +73,7 @@ impl<'a> Engine<'a> {
             return Err(Error::RandomMissing);
         }
         if let Some(scales) = options.scales {
-            let expected = cast.granularity.groups(rows, cols);
-            if scales.len() != expected {
-                let got = scales.len();
-                return Err(Error::Length { what: "slice of given scales", expected, got });
-            }
+            scales.check(cast.granularity.groups(rows, cols))?;
             if scales.format() != cast.rule.scale_format() {
                 let why = "given scales are stored otherwise than the cast's rule stores them";
                 return Err(Error::Cast { why });
@@ -96,6 +96,8 @@ impl<'a> Engine<'a> {
             kernels: options.isa.kernels(),
             block: (block.0.min(rows.max(1)), block.1.min(cols.max(1))),
             encoder,
+            max: (spec.max() as f32).to_bits(),
+            nan_code: Unpacked::from_f32(cast.rule.nan_value()).round(spec, cast.policy(), 0) as u8,
             how,
             context,
             scaler: Scaler::new(cast.rule, spec, &context),
@@ -158,9 +160,13 @@ impl<'a> Engine<'a> {
     /// one given scale of a matrix without gaps.
     pub fn as_slice(&self) -> Option<(Values<'a>, EncodeOptions<'a>)> {
         let rule = self.cast.rule;
-        let plain = rule.operation() == Operation::Multiply && !rule.drops_neg_zero();
+        let nan_is_zero = self.spec.has_nan() || self.nan_code == 0;
+        let multiply = rule.operation() == Operation::Multiply;
+        let plain = multiply && nan_is_zero && !rule.drops_neg_zero();
         let one = self.cast.granularity == Granularity::Tensor;
-        let scales = self.given.filter(|_| plain && one)?;
+        // Statistics are of the values as f32.
+        let wide = matches!(self.src.flat()?, Values::F64(_)) && self.stats != StatsLevel::None;
+        let scales = self.given.filter(|_| plain && one && !wide)?;
         let random = match self.random {
             Some(stream) => Random::Stream { stream, start: 0 },
             None => Random::None,
@@ -189,7 +195,8 @@ impl<'a> Engine<'a> {
     /// [`Error::Memory`].
     pub fn scales(&self) -> Result<Scales, Error> {
         let peaks = self.peaks()?;
-        let mut scales = Scales::zeros(&self.cast, peaks.len())?;
+        let mut scales = Scales::default().room(&self.cast, peaks.len())?;
+        scales.set_global(self.global_scale());
         let mut places = scales.places();
         for (i, peak) in peaks.iter().enumerate() {
             places.set(i, self.scaler.scale(f32::from_bits(*peak)));
@@ -199,7 +206,7 @@ impl<'a> Engine<'a> {
 
     /// The amax of every group as f32 bits, where there is one row of groups.
     fn peaks(&self) -> Result<Vec<u32>, Error> {
-        let mut peaks = scales::zeros(self.grid_cols())?;
+        let mut peaks = scales::room(Vec::new(), self.grid_cols())?;
         let (rows, cols) = self.src.shape();
         let area = Area::of((rows, cols));
         self.peaks_of(area, &mut peaks, parts(rows * cols, self.threads));

@@ -42,7 +42,7 @@ pub fn quantize(
     cast: &Cast,
     options: &QuantizeOptions<'_>,
 ) -> Result<Quantized, Error> {
-    into_codes(src, cast, options, Vec::new())
+    reusing(src, cast, options, Quantized::default())
 }
 
 /// [`quantize`] into the memory of an earlier result, of whatever shape and cast.
@@ -55,21 +55,23 @@ pub fn quantize_into(
     options: &QuantizeOptions<'_>,
     quantized: &mut Quantized,
 ) -> Result<(), Error> {
-    let codes = take(quantized).codes;
-    *quantized = into_codes(src, cast, options, codes)?;
+    *quantized = reusing(src, cast, options, take(quantized))?;
     Ok(())
 }
 
-/// [`quantize`] with the memory of earlier codes.
-fn into_codes(
+/// [`quantize`] in the memory of an earlier result.
+fn reusing(
     src: MatRef<'_>,
     cast: &Cast,
     options: &QuantizeOptions<'_>,
-    codes: Vec<u8>,
+    old: Quantized,
 ) -> Result<Quantized, Error> {
+    let mut codes = room(src, old.codes)?;
     let engine = Engine::new(src, cast, options)?.folded();
-    let mut out = Out::new(&engine, cast, src.shape(), options)?;
-    let mut codes = room(src, codes)?;
+    let mut out = Out::new(&engine, cast, src.shape(), options, old.scales)?;
+    if codes.is_empty() {
+        return Ok(out.finish(codes, Counted::new(&engine)));
+    }
     let known;
     let (engine, places) = if options.scales.is_some() {
         (engine, Places::default())
@@ -167,8 +169,8 @@ pub fn quantize_both_into(
     if options.scales.is_some() {
         return Err(Error::Cast { why: "two casts at once cannot be given the same scales" });
     }
-    let codes = [take(quantized).codes, take(quantized_t).codes];
-    let (first, second) = turn(src, Some(cast), cast_t, options, codes)?;
+    let old = [take(quantized), take(quantized_t)];
+    let (first, second) = turn(src, Some(cast), cast_t, options, old)?;
     *quantized = match first {
         Some(first) => first,
         None => quantize(src, cast, options)?,
@@ -237,12 +239,18 @@ impl Out {
         cast: &Cast,
         (rows, cols): (usize, usize),
         options: &QuantizeOptions<'_>,
+        old: Scales,
     ) -> Result<Self, Error> {
         let scales = match options.scales {
             Some(scales) => scales.clone(),
             None => {
-                let mut scales = Scales::zeros(cast, cast.granularity.groups(rows, cols))?;
+                let mut scales = old.room(cast, cast.granularity.groups(rows, cols))?;
                 scales.set_global(engine.global_scale());
+                if rows == 0 || cols == 0 {
+                    let mut places = scales.places();
+                    let none = engine.scaler.scale(0.0);
+                    (0..cast.granularity.groups(rows, cols)).for_each(|i| places.set(i, none));
+                }
                 scales
             }
         };
@@ -286,7 +294,7 @@ pub(super) fn room(src: MatRef<'_>, mut codes: Vec<u8>) -> Result<Vec<u8>, Error
     if codes.capacity() >= n {
         codes.resize(n, 0);
     } else if src.overlaps() {
-        codes = super::scales::zeros(n)?;
+        codes = super::scales::room(codes, n)?;
     } else {
         codes = vec![0; n];
     }

@@ -78,16 +78,7 @@ impl Quantized {
         if codes.len() != expected {
             return Err(Error::Length { what: "slice of codes", expected, got: codes.len() });
         }
-        let groups = granularity.groups(rows, cols);
-        let lengths = match &scales {
-            Scales::F32 { scale: Some(scale), scale_inv } => [scale.len(), scale_inv.len()],
-            Scales::F32 { .. } | Scales::E8M0(_) | Scales::E4M3 { .. } => [scales.len(); 2],
-        };
-        for got in lengths {
-            if got != groups {
-                return Err(Error::Length { what: "slice of scales", expected: groups, got });
-            }
-        }
+        scales.check(granularity.groups(rows, cols))?;
         let mask = spec.code_mask() as u8;
         if let Some(code) = codes.iter().find(|code| **code & !mask != 0) {
             let (format, bits) = (spec.name(), spec.bits());
@@ -282,8 +273,9 @@ impl<'a> QuantizedView<'a> {
         self.scales.scale_inv(self.group(row, col))
     }
 
-    /// The index of the group of element (row, col).
-    pub(super) const fn group(&self, row: usize, col: usize) -> usize {
+    /// The index, in the scales of the whole matrix, of the group of element (row, col).
+    #[must_use]
+    pub const fn group(&self, row: usize, col: usize) -> usize {
         let row = row + self.first_row;
         match self.granularity {
             Granularity::Tensor => 0,

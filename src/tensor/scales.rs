@@ -11,7 +11,7 @@ use std::vec::Vec;
 ///
 /// The value of an element is code × `scale_inv`, with `scale_inv` of an E8M0 byte E being
 /// 2^(E − 127).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Scales {
     /// f32.
     F32 {
@@ -30,6 +30,43 @@ pub enum Scales {
         /// The tensor's own factor.
         global_scale_inv: f32,
     },
+}
+
+impl PartialEq for Scales {
+    /// Of the same bits: NaN equals itself.
+    fn eq(&self, other: &Self) -> bool {
+        fn same(a: &[f32], b: &[f32]) -> bool {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits())
+        }
+        match (self, other) {
+            (
+                Self::F32 { scale: a, scale_inv: a_inv },
+                Self::F32 { scale: b, scale_inv: b_inv },
+            ) => {
+                let scales = match (a, b) {
+                    (Some(a), Some(b)) => same(a, b),
+                    (None, None) => true,
+                    (Some(_), None) | (None, Some(_)) => false,
+                };
+                scales && same(a_inv, b_inv)
+            }
+            (Self::E8M0(a), Self::E8M0(b)) => a == b,
+            (
+                Self::E4M3 { scale_inv: a, global_scale_inv: x },
+                Self::E4M3 { scale_inv: b, global_scale_inv: y },
+            ) => a == b && x.to_bits() == y.to_bits(),
+            (Self::F32 { .. } | Self::E8M0(_) | Self::E4M3 { .. }, _) => false,
+        }
+    }
+}
+
+impl Eq for Scales {}
+
+impl Default for Scales {
+    /// None.
+    fn default() -> Self {
+        Self::F32 { scale: None, scale_inv: Vec::new() }
+    }
 }
 
 impl Scales {
@@ -77,6 +114,33 @@ impl Scales {
         }
     }
 
+    /// What values of group `i` were multiplied by, where the rule computed that.
+    ///
+    /// # Panics
+    /// Beyond the last group.
+    #[must_use]
+    pub fn scale(&self, i: usize) -> Option<f32> {
+        match self {
+            Self::F32 { scale, .. } => scale.as_ref().map(|scale| scale[i]),
+            Self::E8M0(_) | Self::E4M3 { .. } => None,
+        }
+    }
+
+    /// # Errors
+    /// [`Error::Length`] unless there are `expected` of each.
+    pub(super) fn check(&self, expected: usize) -> Result<(), Error> {
+        let others = match self {
+            Self::F32 { scale: Some(scale), .. } => scale.len(),
+            Self::F32 { scale: None, .. } | Self::E8M0(_) | Self::E4M3 { .. } => self.len(),
+        };
+        for got in [self.len(), others] {
+            if got != expected {
+                return Err(Error::Length { what: "slice of scales", expected, got });
+            }
+        }
+        Ok(())
+    }
+
     /// The tensor's own factor: 1 but for E4M3.
     #[must_use]
     pub const fn global_scale_inv(&self) -> f32 {
@@ -106,19 +170,23 @@ impl Scales {
         }
     }
 
-    /// Room for `n` scales of `cast`.
+    /// Room for `n` scales of `cast`, in the memory of these.
     ///
     /// # Errors
     /// [`Error::Memory`].
-    pub(super) fn zeros(cast: &Cast, n: usize) -> Result<Self, Error> {
+    pub(super) fn room(self, cast: &Cast, n: usize) -> Result<Self, Error> {
+        let (scale, scale_inv, bytes) = match self {
+            Self::F32 { scale, scale_inv } => (scale, scale_inv, Vec::new()),
+            Self::E8M0(bytes) | Self::E4M3 { scale_inv: bytes, .. } => (None, Vec::new(), bytes),
+        };
         Ok(match cast.rule.scale_format() {
             ScaleFormat::F32 => {
                 let both = cast.rule.native() == Native::Scale;
-                let scale = if both { Some(zeros(n)?) } else { None };
-                Self::F32 { scale, scale_inv: zeros(n)? }
+                let scale = both.then(|| room(scale.unwrap_or_default(), n)).transpose()?;
+                Self::F32 { scale, scale_inv: room(scale_inv, n)? }
             }
-            ScaleFormat::E8M0 => Self::E8M0(zeros(n)?),
-            ScaleFormat::E4M3 => Self::E4M3 { scale_inv: zeros(n)?, global_scale_inv: 1.0 },
+            ScaleFormat::E8M0 => Self::E8M0(room(bytes, n)?),
+            ScaleFormat::E4M3 => Self::E4M3 { scale_inv: room(bytes, n)?, global_scale_inv: 1.0 },
         })
     }
 
@@ -176,14 +244,13 @@ pub(super) fn transposed<T: Copy + Default>(values: &[T], cols: usize) -> Vec<T>
     turned
 }
 
-/// Zeros, or an error where memory does not suffice.
+/// `n` elements in this memory, or an error where there is not enough.
 ///
 /// # Errors
 /// [`Error::Memory`].
-pub(super) fn zeros<T: Clone + Default>(n: usize) -> Result<Vec<T>, Error> {
-    let mut values = Vec::new();
+pub(super) fn room<T: Clone + Default>(mut values: Vec<T>, n: usize) -> Result<Vec<T>, Error> {
     let failed = |_| Error::Memory { what: "scales", elements: n };
-    values.try_reserve_exact(n).map_err(failed)?;
+    values.try_reserve_exact(n.saturating_sub(values.len())).map_err(failed)?;
     values.resize(n, T::default());
     Ok(values)
 }

@@ -14,7 +14,11 @@ use std::vec::Vec;
 /// Elements of a tile of several rows: they fit the second-level cache beside their codes.
 pub(super) const TILE: usize = 1 << 16;
 
-/// The least columns of a tile, so that rows are read in whole pages.
+/// Elements of a tile of one row: they fit the first-level cache beside their codes, and the next
+/// ones are on their way.
+const STRIP: usize = 1024;
+
+/// The least columns of a tile of several rows, so that rows are read in whole pages.
 const NARROW: usize = 1024;
 
 /// What was counted of an area: in all, and in each group of the matrix where that was asked for.
@@ -133,7 +137,7 @@ impl Engine<'_> {
         let mut row = area.rows.0;
         while row < area.rows.1 {
             let next = ((row / block_rows + 1) * block_rows).min(area.rows.1);
-            let limit = if next - row == 1 { PIECE } else { (TILE / (next - row)).max(NARROW) };
+            let limit = if next - row == 1 { STRIP } else { (TILE / (next - row)).max(NARROW) };
             let width = (limit / block_cols).max(1) * block_cols;
             let mut col = area.cols.0;
             while col < area.cols.1 {

@@ -25,7 +25,7 @@ const TALL: usize = 1024;
 const LINE: usize = 64;
 
 /// The transposed result, and the other one if that could be had on the way, in the memory of
-/// earlier codes.
+/// earlier ones.
 ///
 /// # Errors
 /// Those of [`quantize`](super::quantize()).
@@ -34,7 +34,7 @@ pub(super) fn turn(
     cast: Option<&Cast>,
     cast_t: &Cast,
     options: &QuantizeOptions<'_>,
-    [codes, codes_t]: [Vec<u8>; 2],
+    [old, old_t]: [Quantized; 2],
 ) -> Result<(Option<Quantized>, Quantized), Error> {
     let shape = src.shape();
     let cast_t = &cast_t.transposed();
@@ -44,10 +44,18 @@ pub(super) fn turn(
     }
     let grid = cast_t.granularity.grid(shape.0, shape.1);
     // Given scales are those of the transposed matrix.
+    if let Some(scales) = options.scales {
+        scales.check(cast_t.granularity.groups(shape.0, shape.1))?;
+    }
     let given = options.scales.map(|scales| scales.clone().transposed(grid.0));
     let options = &QuantizeOptions { scales: given.as_ref(), ..*options };
+    let mut codes_t = room(src, old_t.codes)?;
+    let mut codes = match cast {
+        Some(_) => room(src, old.codes)?,
+        None => Vec::new(),
+    };
     let engine_t = Engine::new(src, cast_t, options)?;
-    let mut out_t = Out::new(&engine_t, cast_t, shape, options)?;
+    let mut out_t = Out::new(&engine_t, cast_t, shape, options, old_t.scales)?;
     let mut known_t = given.clone();
     if engine_t.is_two_pass(TALL) {
         out_t.scales = engine_t.scales()?;
@@ -60,7 +68,7 @@ pub(super) fn turn(
     let (mut engine, mut out, mut known) = (None, None, None);
     if let Some(cast) = cast {
         let first = Engine::new(src, cast, options)?;
-        let mut first_out = Out::new(&first, cast, shape, options)?;
+        let mut first_out = Out::new(&first, cast, shape, options, old.scales)?;
         if first.is_two_pass(TALL) {
             // One scale for all is the same for the transpose.
             let same = if cast == cast_t { known_t.clone() } else { None };
@@ -78,8 +86,6 @@ pub(super) fn turn(
         (engine, out) = (None, None);
         size = tile_size(&engine_t, None);
     }
-    let mut codes_t = room(src, codes_t)?;
-    let mut codes = if engine.is_some() { room(src, codes)? } else { Vec::new() };
     let stored = Stored::new(&mut codes, shape.1, 5 * codes_t.len() >= STREAM);
     let places = match (&mut out, &known) {
         (Some(out), None) => out.scales.places(),

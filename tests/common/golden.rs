@@ -24,8 +24,13 @@ pub fn json(name: &str) -> Value {
 
 /// The folder of all the conversions, unless this machine has none: then says what is left out.
 pub fn all(what: &str) -> Option<PathBuf> {
+    folder("conversions", what)
+}
+
+/// A folder of the golden data: `conversions`, `scaling`.
+pub fn folder(name: &str, what: &str) -> Option<PathBuf> {
     match std::env::var_os("QUARTER_GOLDEN") {
-        Some(folder) if !folder.is_empty() => Some(PathBuf::from(folder).join("conversions")),
+        Some(folder) if !folder.is_empty() => Some(PathBuf::from(folder).join(name)),
         _ => {
             println!("skipped: {what}; set QUARTER_GOLDEN to the golden folder");
             None

@@ -4,6 +4,11 @@
 pub mod bodies;
 pub mod exact;
 pub mod golden;
+pub mod matrices;
+pub mod naive;
+pub mod npy;
+pub mod replay;
+pub mod scaling;
 
 use exact::{Exact, Number};
 use half::{bf16, f16};

@@ -1,0 +1,154 @@
+//! How far a value is from what its code and scale stand for: the bounds A3 and A9 of the
+//! literature, for every rule × format × granularity × spread × source.
+//!
+//! x̂ = fl(code · scale_inv), code = Q(fl(x · scale)). With u = 2^−p of the format, s its smallest
+//! number, M its largest: Q is off by at most max(u/(1+u)·|y|, s/2), or by |y| − M where it
+//! saturates (Jeannerod and Rump, Math. Comp. 2018, for u/(1+u)); each f32 operation by 2^−24 of
+//! its result or 2^−150; and scale · scale_inv is not 1 by what is measured and bounded itself.
+
+mod common;
+
+use common::matrices::{Kind, Matrix, Spread, casts};
+use common::naive;
+use quarter::FormatSpec;
+use quarter::scale::{Operation, Rule};
+use quarter::tensor::{Cast, MatMut, QuantizeOptions, StatsLevel, quantize};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const U32: f64 = 1.0 / (1u64 << 24) as f64;
+/// Half of the smallest f32.
+const ETA32: f64 = f64::from_bits((1023 - 150) << 52);
+/// f64 rounds too, in the bounds themselves.
+const SLACK: f64 = 1.0 + 1e-12;
+
+/// The bound on |x̂ − x| of an element without what saturation takes, and that.
+fn bound(
+    spec: &FormatSpec,
+    operation: Operation,
+    x: f64,
+    scale: f64,
+    scale_inv: f64,
+) -> (f64, f64) {
+    let u = 2f64.powi(-(spec.precision() as i32));
+    let (max, half) = (spec.max(), spec.min_positive() / 2.0);
+    // y = fl(x · scale), or fl(x / scale_inv); `off` is how far scale · scale_inv is from 1.
+    let (exact, off) = match operation {
+        Operation::Multiply => (x.abs() * scale, (scale * scale_inv - 1.0).abs()),
+        Operation::Divide => (x.abs() / scale_inv, 0.0),
+    };
+    let scaling = exact * U32 + ETA32;
+    let y = exact + scaling;
+    let rounding = (u / (1.0 + u) * y).max(half);
+    let clipped = (y - max).max(0.0);
+    let back = (y + rounding).min(max) * scale_inv * U32 + ETA32;
+    let around = (scaling + rounding) * scale_inv + x.abs() * off + back;
+    (around * SLACK, clipped * scale_inv * SLACK)
+}
+
+/// The largest part of its amax that a rule may take from a value by saturation.
+fn most_clipped(cast: &Cast, spec: &FormatSpec) -> f64 {
+    // A9: where the exponent of amax alone decides, up to the next power of two is lost.
+    let floor = 1.0 - spec.max() / 2f64.powi(spec.emax() + 1);
+    match cast.rule {
+        Rule::OcpFloor | Rule::OcpEven | Rule::Microxcaling => floor,
+        // The scale is itself rounded to E4M3.
+        Rule::Nvfp4 => 1.0 / 17.0,
+        _ => 0.0,
+    }
+}
+
+/// Counts of elements: all, and those that saturated; and the largest part of its bound that an
+/// error took, as f64 bits.
+static SEEN: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
+
+fn check(cast: &Cast, x: &Matrix) {
+    let (rows, cols) = x.shape;
+    let spec = cast.format.spec();
+    let options = QuantizeOptions::new().stats(StatsLevel::Blocks);
+    let q = quantize(x.view(), cast, &options).unwrap();
+    let mut values = vec![0.0_f32; rows * cols];
+    q.dequantize_into(MatMut::new(&mut values, rows, cols).unwrap()).unwrap();
+    let (scales, global_inv) = (q.scales(), f64::from(q.scales().global_scale_inv()));
+    let source = x.source.widened();
+    let (mut saturated, mut largest) = (0, 0.0_f64);
+    for (i, (&value, &input)) in values.iter().zip(&source).enumerate() {
+        let g = naive::group(cast, rows, cols, i / cols, i % cols);
+        let amax = f64::from(q.block_stats()[g].amax);
+        let scale_inv = f64::from(scales.scale_inv(g));
+        let scale = match scales {
+            quarter::tensor::Scales::F32 { scale: Some(scale), .. } => f64::from(scale[g]),
+            quarter::tensor::Scales::F32 { scale: None, .. } | quarter::tensor::Scales::E8M0(_) => {
+                f64::from(1.0 / scales.scale_inv(g))
+            }
+            quarter::tensor::Scales::E4M3 { .. } => {
+                f64::from((1.0 / (scale_inv as f32 * global_inv as f32)).min(f32::MAX))
+            }
+        };
+        let wide = scale_inv * global_inv;
+        let x64 = f64::from(input);
+        let at = || {
+            format!(
+                "{cast}, {:?}: x[{}, {}] = {input:e} ({:08x}) became {value:e}, code {:#04x}, \
+                 scale {scale:e}, scale_inv {scale_inv:e} · {global_inv:e}, amax {amax:e}",
+                x.note,
+                i / cols,
+                i % cols,
+                input.to_bits(),
+                q.codes()[i]
+            )
+        };
+        if scale == f64::INFINITY || wide == 0.0 {
+            // MS-AMP has no limit; NVFP4 has no block scale below 2^−9 of what it could be.
+            let few = amax * SLACK <= 6.0 * 2f64.powi(-10) * global_inv * (1.0 + 4.0 * U32);
+            let nvfp4 = cast.rule == Rule::Nvfp4 && few && value == 0.0;
+            let msamp = cast.rule == Rule::MsAmp && amax < 1e-33;
+            assert!(nvfp4 || msamp || amax == 0.0 && value == 0.0, "{}", at());
+            continue;
+        }
+        let off = (scale * wide - 1.0).abs();
+        let limit = 3.0 * U32 + scale * ETA32 + wide * ETA32;
+        let divided = cast.rule.operation() == Operation::Divide;
+        assert!(divided || off <= limit, "{}: scales are {off:e} apart", at());
+        let (around, clipped) = bound(spec, cast.rule.operation(), x64, scale, wide);
+        let error = (f64::from(value) - x64).abs();
+        // NVFP4 multiplies once more.
+        let around =
+            if cast.rule == Rule::Nvfp4 { around + x64.abs() * U32 + ETA32 } else { around };
+        assert!(error <= around + clipped, "{}: {error:e} > {around:e} + {clipped:e}", at());
+        largest = largest.max(error / (around + clipped));
+        if clipped > 0.0 {
+            saturated += u64::from(clipped > 8.0 * U32 * amax);
+            let mut most = most_clipped(cast, spec) * amax;
+            if cast.rule == Rule::Nvfp4 {
+                most = most.max(6.0 * 2f64.powi(-10) * global_inv);
+            }
+            let most = most + 8.0 * U32 * amax;
+            assert!(clipped <= most, "{}: clipped by {clipped:e} > {most:e}", at());
+        }
+    }
+    SEEN[0].fetch_add(source.len() as u64, Ordering::Relaxed);
+    SEEN[1].fetch_add(saturated, Ordering::Relaxed);
+    SEEN[2].fetch_max(largest.to_bits(), Ordering::Relaxed);
+}
+
+#[test]
+fn round_trip() {
+    let spreads =
+        [Spread::Normal, Spread::HeavyTail, Spread::Constant, Spread::Zeros, Spread::Mixed];
+    let kinds = [Kind::F32, Kind::Bf16, Kind::F16];
+    let matrices: Vec<Matrix> = spreads
+        .iter()
+        .flat_map(|spread| {
+            kinds.map(|kind| Matrix::new((common::share(17), 141), *spread, kind, 9))
+        })
+        .collect();
+    common::parallel(Rule::ALL.len() * matrices.len(), |i| {
+        let (rule, x) = (Rule::ALL[i / matrices.len()], &matrices[i % matrices.len()]);
+        casts(rule).iter().for_each(|cast| check(cast, x));
+    });
+    let [all, saturated, largest] = [0, 1, 2].map(|i| SEEN[i].load(Ordering::Relaxed));
+    let largest = f64::from_bits(largest);
+    println!("{all} elements, {saturated} saturated, errors up to {largest} of their bounds");
+    assert!(saturated > 0, "some rules let values saturate");
+    assert!(largest > 0.99, "bounds that nothing comes near prove nothing: {largest}");
+}
