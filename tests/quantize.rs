@@ -9,8 +9,8 @@ use half::{bf16, f16};
 use quarter::scale::{Context, SourceType};
 use quarter::slice::Values;
 use quarter::tensor::{
-    Cast, MatMut, MatRef, QuantizeOptions, Quantized, StatsLevel, fake_quantize_into, quantize,
-    quantize_both, quantize_into, quantize_transposed,
+    Cast, MatMut, MatRef, QuantizeOptions, Quantized, StatsLevel, amax, fake_quantize_into,
+    quantize, quantize_both, quantize_into, quantize_transposed,
 };
 use quarter::{FormatId, Isa, RandomStream, Rounding, Rule};
 
@@ -267,5 +267,22 @@ fn results_reuse_memory_and_given_scales() {
         let turned = quantize_transposed(src, &cast, &QuantizeOptions::new()).unwrap();
         let options = QuantizeOptions::new().scales(turned.scales());
         assert_eq!(quantize_transposed(src, &cast, &options).unwrap(), turned, "{cast} turned");
+    }
+}
+
+#[test]
+fn amaxes_are_the_definition() {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+    for shape in [(37, 301), (1, 3000), (700, 500), (3000, 1), (0, 4), (4, 0)] {
+        let mut lcg = Lcg(17);
+        let x: Vec<f32> = (0..shape.0 * shape.1).map(|_| lcg.value(2)).collect();
+        let src = MatRef::new(&x, shape.0, shape.1).unwrap();
+        for cast in casts().into_iter().filter(|c| [Rule::TeMx, Rule::TorchAo].contains(&c.rule)) {
+            let want = naive(&x, shape, &cast, SourceType::F32, None).amax;
+            let got = || amax(src, cast.granularity, cast.rule.drops_nan()).unwrap();
+            let (alone, shared) = (got(), pool.install(got));
+            assert!(same_f32(&alone, &want), "{} of {shape:?}", cast.granularity);
+            assert!(same_f32(&shared, &want), "{} of {shape:?}", cast.granularity);
+        }
     }
 }

@@ -205,7 +205,7 @@ impl<'a> Engine<'a> {
     }
 
     /// The amax of every group as f32 bits, where there is one row of groups.
-    fn peaks(&self) -> Result<Vec<u32>, Error> {
+    pub fn peaks(&self) -> Result<Vec<u32>, Error> {
         let mut peaks = scales::room(Vec::new(), self.grid_cols())?;
         let (rows, cols) = self.src.shape();
         let area = Area::of((rows, cols));

@@ -10,11 +10,13 @@
 //!
 //! * [`quantize`], [`quantize_transposed`], [`quantize_both`] in one pass over memory;
 //!   [`quantize_into`] and [`quantize_both_into`] into memory that is there; with given scales by [`QuantizeOptions::scales`].
+//! * [`amax`] alone, by groups.
 //! * [`Quantized::dequantize_into`], [`Quantized::codes_as_bf16`]; [`fake_quantize_into`] for both
 //!   ways at once.
 //! * [`Quantized::from_parts`] for codes and scales from elsewhere, [`QuantizedView`] for some
 //!   rows.
 
+mod amax;
 mod cast;
 mod dequantize;
 mod encode;
@@ -29,6 +31,7 @@ mod tiles;
 mod turn;
 mod view;
 
+pub use amax::amax;
 pub use cast::Cast;
 pub use options::{QuantizeOptions, StatsLevel};
 pub use quantize::{
