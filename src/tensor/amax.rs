@@ -50,7 +50,7 @@ pub fn amax(src: MatRef<'_>, granularity: Granularity, drop_nan: bool) -> Result
 fn bands(engine: &Engine<'_>, (from, to): (usize, usize), peaks: &mut [u32], parts: usize) {
     let at = from + (to - from) / parts * (parts / 2);
     if parts >= 2 && at > from {
-        let (one, two) = peaks.split_at_mut((at - from) * engine.grid_cols());
+        let (one, two) = peaks.split_at_mut((at - from) * engine.grid_cols);
         join(
             || bands(engine, (from, at), one, parts / 2),
             || bands(engine, (at, to), two, parts - parts / 2),
@@ -59,7 +59,7 @@ fn bands(engine: &Engine<'_>, (from, to): (usize, usize), peaks: &mut [u32], par
     }
     let (rows, cols) = engine.src.shape();
     let mut buffer = std::vec![0.0; crate::slice::PIECE];
-    for (band, peaks) in (from..to).zip(peaks.chunks_mut(engine.grid_cols().max(1))) {
+    for (band, peaks) in (from..to).zip(peaks.chunks_mut(engine.grid_cols.max(1))) {
         let first = band * engine.block.0;
         for row in first..(first + engine.block.0).min(rows) {
             engine.peaks_of_row(row, (0, cols), peaks, &mut buffer);

@@ -2,7 +2,7 @@
 
 use super::engine::{Engine, How};
 use super::options::StatsLevel;
-use super::pieces::{Area, piece_group, pieces};
+use super::pieces::{Area, pieces};
 use super::target::Target;
 use super::tiles::Scratch;
 use crate::arch::Words;
@@ -23,7 +23,11 @@ impl Engine<'_> {
         target: &mut T,
         blocks: &mut [QuantStats],
     ) -> QuantStats {
-        let Scratch { values: buffer, scaled, peaks: _, factors, scale_inv } = scratch;
+        let Scratch { values: buffer, scaled, scale, scale_inv, .. } = scratch;
+        let factors = match self.cast.rule.operation() {
+            Operation::Multiply => &scale[..],
+            Operation::Divide => &scale_inv[..],
+        };
         let mut total = QuantStats::default();
         pieces(tile.cols, self.block.1, |piece| {
             let values = self.src.load(self.kernels, row, piece.col, &mut buffer[..piece.len]);
@@ -44,8 +48,9 @@ impl Engine<'_> {
                     }
                 }
             }
+            let group = piece.group;
             let piece = Area { rows: (row, row + 1), cols: (piece.col, piece.col + piece.len) };
-            target.done(self, piece, piece_group(self.block.1), &scale_inv[groups]);
+            target.done(self, piece, group, &scale_inv[groups]);
         });
         total
     }

@@ -46,6 +46,8 @@ pub(super) struct Engine<'a> {
     pub kernels: &'static Kernels,
     /// Rows and columns of a group.
     pub block: (usize, usize),
+    /// Columns of the grid of groups.
+    pub grid_cols: usize,
     pub encoder: Encoder,
     /// The largest finite number, as f32 bits.
     pub max: u32,
@@ -88,13 +90,15 @@ impl<'a> Engine<'a> {
             Method::Truncating | Method::Reference => How::Reference,
         };
         let block = cast.granularity.block(rows, cols);
+        let block = (block.0.min(rows.max(1)), block.1.min(cols.max(1)));
         let context = Context { source: src.source_type(), ..options.context };
         let mut engine = Self {
             cast: *cast,
             spec,
             src,
             kernels: options.isa.kernels(),
-            block: (block.0.min(rows.max(1)), block.1.min(cols.max(1))),
+            block,
+            grid_cols: cols.div_ceil(block.1),
             encoder,
             max: (spec.max() as f32).to_bits(),
             nan_code: Unpacked::from_f32(cast.rule.nan_value()).round(spec, cast.policy(), 0) as u8,
@@ -108,7 +112,8 @@ impl<'a> Engine<'a> {
             isa: options.isa,
         };
         if engine.given.is_none() && cast.rule == Rule::Nvfp4 {
-            let tensor = Self { block: (rows.max(1), cols.max(1)), ..engine }.folded();
+            let block = (rows.max(1), cols.max(1));
+            let tensor = Self { block, grid_cols: cols.min(1), ..engine }.folded();
             let amax = tensor.peaks()?.first().map_or(0.0, |peak| f32::from_bits(*peak));
             engine.context.global_scale = cast.rule.global_scale(spec, amax);
             engine.scaler = Scaler::new(cast.rule, spec, &engine.context);
@@ -130,7 +135,8 @@ impl<'a> Engine<'a> {
             return self;
         }
         let block = (1, if whole { rows * cols } else { self.block.1 });
-        Self { src: self.src.as_row(), block, ..self }
+        let grid_cols = (rows * cols).div_ceil(block.1);
+        Self { src: self.src.as_row(), block, grid_cols, ..self }
     }
 
     /// Whether amaxes had better come first: there is one row of groups, or one group, and it is
@@ -184,11 +190,6 @@ impl<'a> Engine<'a> {
         Self { given: Some(scales), ..self }
     }
 
-    /// Columns of the grid of groups.
-    pub fn grid_cols(&self) -> usize {
-        self.src.shape().1.div_ceil(self.block.1)
-    }
-
     /// The scale of every group, by amaxes alone: where there is one row of groups.
     ///
     /// # Errors
@@ -197,16 +198,15 @@ impl<'a> Engine<'a> {
         let peaks = self.peaks()?;
         let mut scales = Scales::default().room(&self.cast, peaks.len())?;
         scales.set_global(self.global_scale());
-        let mut places = scales.places();
         for (i, peak) in peaks.iter().enumerate() {
-            places.set(i, self.scaler.scale(f32::from_bits(*peak)));
+            scales.set(i, self.scaler.scale(f32::from_bits(*peak)));
         }
         Ok(scales)
     }
 
     /// The amax of every group as f32 bits, where there is one row of groups.
     pub fn peaks(&self) -> Result<Vec<u32>, Error> {
-        let mut peaks = scales::room(Vec::new(), self.grid_cols())?;
+        let mut peaks = scales::room(Vec::new(), self.grid_cols)?;
         let (rows, cols) = self.src.shape();
         let area = Area::of((rows, cols));
         self.peaks_of(area, &mut peaks, parts(rows * cols, self.threads));

@@ -38,19 +38,24 @@ pub(super) const fn piece_group(block: usize) -> usize {
 }
 
 /// Cuts columns into pieces: whole groups as far as a piece holds them, or parts of one group.
-/// `first` counts groups from the one that holds the first column.
+/// `first` counts groups from the one that holds the first column, which begins there unless
+/// groups are longer than pieces.
 pub(super) fn pieces((from, to): (usize, usize), block: usize, mut each: impl FnMut(Piece)) {
-    let group = piece_group(block);
-    let origin = from / block;
     let mut col = from;
+    if block <= PIECE {
+        let groups = PIECE / block;
+        let mut first = 0;
+        while col < to {
+            let end = (col + groups * block).min(to);
+            each(Piece { col, len: end - col, group: block, first });
+            (col, first) = (end, first + groups);
+        }
+        return;
+    }
+    let origin = from / block;
     while col < to {
-        let end = if block > PIECE {
-            ((col / block + 1) * block).min(col + PIECE)
-        } else {
-            (col / block + PIECE / block) * block
-        };
-        let end = end.min(to);
-        each(Piece { col, len: end - col, group, first: col / block - origin });
+        let end = ((col / block + 1) * block).min(col + PIECE).min(to);
+        each(Piece { col, len: end - col, group: PIECE, first: col / block - origin });
         col = end;
     }
 }

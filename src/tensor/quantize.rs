@@ -7,7 +7,7 @@ use super::options::{QuantizeOptions, StatsLevel};
 use super::quantized::Quantized;
 use super::scales::{Places, Scales};
 use super::target::{Decoded, Stored};
-use super::tiles::Counted;
+use super::tiles::{Counted, TALL};
 use super::turn::turn;
 use super::view::{MatMut, MatRef};
 use crate::error::Error;
@@ -75,7 +75,7 @@ fn reusing(
     let known;
     let (engine, places) = if options.scales.is_some() {
         (engine, Places::default())
-    } else if engine.is_two_pass(usize::MAX) || engine.is_one_group() {
+    } else if engine.is_two_pass(TALL) || engine.is_one_group() {
         out.scales = engine.scales()?;
         known = out.scales.clone();
         (engine.given(&known), Places::default())
@@ -217,7 +217,7 @@ pub fn fake_quantize_into(
         None => 1.0 / engine.global_scale(),
     };
     let target = Decoded::new(dst.into_parts(), decoder, global);
-    if engine.is_two_pass(usize::MAX) {
+    if engine.is_two_pass(TALL) {
         let scales = engine.scales()?;
         engine.given(&scales).run(Places::default(), target);
     } else {
@@ -247,9 +247,8 @@ impl Out {
                 let mut scales = old.room(cast, cast.granularity.groups(rows, cols))?;
                 scales.set_global(engine.global_scale());
                 if rows == 0 || cols == 0 {
-                    let mut places = scales.places();
                     let none = engine.scaler.scale(0.0);
-                    (0..cast.granularity.groups(rows, cols)).for_each(|i| places.set(i, none));
+                    (0..scales.len()).for_each(|i| scales.set(i, none));
                 }
                 scales
             }

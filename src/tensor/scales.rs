@@ -190,6 +190,11 @@ impl Scales {
         })
     }
 
+    /// Sets the scale of group `i`.
+    pub(super) fn set(&mut self, i: usize, group: GroupScale) {
+        self.places().set(i, &[group.scale], &[group.scale_inv], &[group.byte]);
+    }
+
     /// Sets the tensor's own factor to 1 / scale, where there is one.
     pub(super) fn set_global(&mut self, scale: f32) {
         if let Self::E4M3 { global_scale_inv, .. } = self {
@@ -279,18 +284,16 @@ impl<'a> Places<'a> {
         )
     }
 
-    /// Stores the scale of the group with this index in the grid.
-    #[inline]
-    pub fn set(&mut self, index: usize, group: GroupScale) {
-        let i = index - self.start;
-        if let Some(scale) = self.scale.get_mut(i) {
-            *scale = group.scale;
+    /// Stores the scales of as many groups as `scale` has, from this index in the grid on.
+    pub fn set(&mut self, index: usize, scale: &[f32], scale_inv: &[f32], bytes: &[u8]) {
+        fn store<T: Copy>(places: &mut [T], at: usize, values: &[T]) {
+            if !places.is_empty() {
+                places[at..at + values.len()].copy_from_slice(values);
+            }
         }
-        if let Some(scale_inv) = self.scale_inv.get_mut(i) {
-            *scale_inv = group.scale_inv;
-        }
-        if let Some(byte) = self.bytes.get_mut(i) {
-            *byte = group.byte;
-        }
+        let (at, n) = (index - self.start, scale.len());
+        store(self.scale, at, scale);
+        store(self.scale_inv, at, &scale_inv[..n]);
+        store(self.bytes, at, &bytes[..n]);
     }
 }

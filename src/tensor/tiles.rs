@@ -5,7 +5,7 @@ use super::options::StatsLevel;
 use super::pieces::{Area, piece_group};
 use super::scales::Places;
 use super::target::Target;
-use crate::scale::Operation;
+use crate::scale::GroupScale;
 use crate::slice::parallel::{join, parts};
 use crate::slice::{PIECE, QuantStats};
 use std::vec;
@@ -13,6 +13,9 @@ use std::vec::Vec;
 
 /// Elements of a tile of several rows: they fit the second-level cache beside their codes.
 pub(super) const TILE: usize = 1 << 16;
+
+/// Rows from which a group is too tall for one tile: amaxes had better come first.
+pub(super) const TALL: usize = 512;
 
 /// Elements of a tile of one row: they fit the first-level cache beside their codes, and the next
 /// ones are on their way.
@@ -32,9 +35,7 @@ impl Counted {
     pub fn new(engine: &Engine<'_>) -> Self {
         let blocks = match engine.stats {
             StatsLevel::None | StatsLevel::Tensor => 0,
-            StatsLevel::Blocks => {
-                engine.src.shape().0.div_ceil(engine.block.0) * engine.grid_cols()
-            }
+            StatsLevel::Blocks => engine.src.shape().0.div_ceil(engine.block.0) * engine.grid_cols,
         };
         Self { total: QuantStats::default(), blocks: vec![QuantStats::default(); blocks] }
     }
@@ -47,13 +48,14 @@ impl Counted {
     }
 }
 
-/// Buffers of one thread.
+/// Buffers of one thread: of a piece, and of the groups of a tile.
 pub(super) struct Scratch {
     pub values: Vec<f32>,
     pub scaled: Vec<f32>,
     pub peaks: Vec<u32>,
-    pub factors: Vec<f32>,
+    pub scale: Vec<f32>,
     pub scale_inv: Vec<f32>,
+    pub bytes: Vec<u8>,
 }
 
 impl Scratch {
@@ -62,9 +64,27 @@ impl Scratch {
             values: vec![0.0; PIECE],
             scaled: vec![0.0; PIECE],
             peaks: Vec::new(),
-            factors: Vec::new(),
+            scale: Vec::new(),
             scale_inv: Vec::new(),
+            bytes: Vec::new(),
         }
+    }
+
+    /// Room for this many groups.
+    fn grow(&mut self, groups: usize) {
+        if self.peaks.len() < groups {
+            self.peaks.resize(groups, 0);
+            self.scale.resize(groups, 0.0);
+            self.scale_inv.resize(groups, 0.0);
+            self.bytes.resize(groups, 0);
+        }
+    }
+
+    #[inline(always)]
+    fn set(&mut self, i: usize, group: GroupScale) {
+        self.scale[i] = group.scale;
+        self.scale_inv[i] = group.scale_inv;
+        self.bytes[i] = group.byte;
     }
 }
 
@@ -73,7 +93,7 @@ impl Engine<'_> {
     pub fn split_places<'p>(&self, places: Places<'p>, row: usize) -> (Places<'p>, Places<'p>) {
         match self.given {
             Some(_) => (places, Places::default()),
-            None => places.split_at(row / self.block.0 * self.grid_cols()),
+            None => places.split_at(row / self.block.0 * self.grid_cols),
         }
     }
 
@@ -134,73 +154,65 @@ impl Engine<'_> {
         counted: &mut Counted,
     ) {
         let (block_rows, block_cols) = self.block;
+        let first = area.cols.0 / block_cols;
         let mut row = area.rows.0;
         while row < area.rows.1 {
-            let next = ((row / block_rows + 1) * block_rows).min(area.rows.1);
-            let limit = if next - row == 1 { STRIP } else { (TILE / (next - row)).max(NARROW) };
-            let width = (limit / block_cols).max(1) * block_cols;
+            let band = row / block_rows;
+            let next = ((band + 1) * block_rows).min(area.rows.1);
+            let limit = match (next - row, self.given) {
+                (1, _) => STRIP,
+                // Rows are read once.
+                (_, Some(_)) => TILE,
+                (rows, None) => (TILE / rows).max(NARROW),
+            };
+            let groups = (limit / block_cols).max(1);
+            let mut group = first;
             let mut col = area.cols.0;
             while col < area.cols.1 {
-                let end = ((col / block_cols * block_cols).saturating_add(width)).min(area.cols.1);
-                self.tile(
-                    Area { rows: (row, next), cols: (col, end) },
-                    places,
-                    target,
-                    scratch,
-                    counted,
-                );
-                col = end;
+                let end = ((group + groups).saturating_mul(block_cols)).min(area.cols.1);
+                let tile = Area { rows: (row, next), cols: (col, end) };
+                let index = band * self.grid_cols + group;
+                self.tile(tile, index, places, target, scratch, counted);
+                (col, group) = (end, group + groups);
             }
             row = next;
         }
     }
 
+    /// `index` is that of the tile's first group.
     fn tile<T: Target>(
         &self,
         tile: Area,
+        index: usize,
         places: &mut Places<'_>,
         target: &mut T,
         scratch: &mut Scratch,
         counted: &mut Counted,
     ) {
-        let block_cols = self.block.1;
-        let groups = tile.cols.1.div_ceil(block_cols) - tile.cols.0 / block_cols;
-        let index = tile.rows.0 / self.block.0 * self.grid_cols() + tile.cols.0 / block_cols;
-        self.peaks_of_tile(tile, groups, scratch);
-        for i in 0..groups {
-            let group = match self.given {
-                Some(scales) => scales.group(index + i),
-                None => {
-                    let group = self.scaler.scale(f32::from_bits(scratch.peaks[i]));
-                    places.set(index + i, group);
-                    group
+        let groups = tile.cols.1.div_ceil(self.block.1) - tile.cols.0 / self.block.1;
+        scratch.grow(groups);
+        if let Some(scales) = self.given {
+            for i in 0..groups {
+                scratch.set(i, scales.group(index + i));
+            }
+        } else {
+            scratch.peaks[..groups].fill(0);
+            for row in tile.rows.0..tile.rows.1 {
+                // Short pieces of rows that lie far apart: processors do not guess the next one.
+                if row + 1 < tile.rows.1 {
+                    self.src.fetch(self.kernels, row + 1, tile.cols);
                 }
-            };
-            scratch.factors[i] = match self.cast.rule.operation() {
-                Operation::Multiply => group.scale,
-                Operation::Divide => group.scale_inv,
-            };
-            scratch.scale_inv[i] = group.scale_inv;
+                self.peaks_of_row(row, tile.cols, &mut scratch.peaks, &mut scratch.values);
+            }
+            for i in 0..groups {
+                scratch.set(i, self.scaler.scale(f32::from_bits(scratch.peaks[i])));
+            }
+            places.set(index, &scratch.scale[..groups], &scratch.scale_inv, &scratch.bytes);
         }
         for row in tile.rows.0..tile.rows.1 {
             let blocks = counted.blocks.get_mut(index..).unwrap_or_default();
             let total = self.encode_row(row, tile, scratch, target, blocks);
             counted.total = counted.total.merge(total);
-        }
-    }
-
-    /// The peaks of a tile's groups, unless scales are given.
-    fn peaks_of_tile(&self, tile: Area, groups: usize, scratch: &mut Scratch) {
-        for buffer in [&mut scratch.factors, &mut scratch.scale_inv] {
-            buffer.clear();
-            buffer.resize(groups, 0.0);
-        }
-        scratch.peaks.clear();
-        scratch.peaks.resize(groups, 0);
-        if self.given.is_none() {
-            for row in tile.rows.0..tile.rows.1 {
-                self.peaks_of_row(row, tile.cols, &mut scratch.peaks, &mut scratch.values);
-            }
         }
     }
 }

@@ -11,15 +11,12 @@ use super::quantize::{Out, quantize, room};
 use super::quantized::Quantized;
 use super::scales::Places;
 use super::target::{Stored, Target, Transposed};
-use super::tiles::{Counted, Scratch, TILE};
+use super::tiles::{Counted, Scratch, TALL, TILE};
 use super::view::MatRef;
 use crate::error::Error;
 use crate::slice::STREAM;
 use crate::slice::parallel::{join, parts};
 use std::vec::Vec;
-
-/// Rows from which a group is too tall for one tile.
-const TALL: usize = 1024;
 
 /// The least rows of a tile: a cache line of transposed codes.
 const LINE: usize = 64;

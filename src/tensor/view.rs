@@ -138,6 +138,14 @@ impl<'a> MatRef<'a> {
 }
 
 impl MatRef<'_> {
+    /// Begins to fetch columns of a row into the cache, where they are read from the slice itself.
+    pub(super) fn fetch(&self, kernels: &Kernels, row: usize, (from, to): (usize, usize)) {
+        if let (Values::F32(values), 1) = (self.values, self.col_stride) {
+            let start = row * self.row_stride;
+            kernels.fetch(&values[start + from..start + to]);
+        }
+    }
+
     /// The largest |x| of as many columns of a row as `buffer` is long, as f32 bits.
     pub(super) fn amax(
         &self,

@@ -1,4 +1,4 @@
-//! Stores past the cache, which portable code has not.
+//! Stores past the cache and fetches ahead of time, which portable code has not.
 
 /// An ordinary copy.
 #[inline(always)]
@@ -9,3 +9,7 @@ pub(crate) fn copy(src: &[u8], dst: &mut [u8]) {
 /// Nothing: an ordinary copy is visible.
 #[inline(always)]
 pub(crate) fn no_fence() {}
+
+/// Nothing: what is needed is fetched when it is.
+#[inline(always)]
+pub(crate) fn no_fetch(_: &[f32]) {}

@@ -6,7 +6,7 @@ use super::avx512_decode::{decode_bf16, decode_f32};
 use super::avx512_encode::{bf16_to_f32, encode_bf16, encode_groups, encode_u8, encode_u16};
 use super::avx512_groups::{amax, amax_groups, scale_groups, unscale_groups};
 use super::avx512_transpose::transpose_u8;
-use super::{fence, stream};
+use super::{fence, fetch, stream};
 use crate::arch::cast::Transparent;
 use crate::arch::{Kernels, compile_kernels};
 use core::arch::x86_64::*;
@@ -31,6 +31,7 @@ pub(in crate::arch) static KERNELS: Kernels = Kernels {
     transpose_u8,
     stream,
     fence,
+    fetch,
     ..compiled::KERNELS
 };
 

@@ -7,7 +7,9 @@ mod avx512_encode;
 mod avx512_groups;
 mod avx512_transpose;
 
-use core::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_sfence, _mm_stream_si128};
+use core::arch::x86_64::{
+    __m128i, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch, _mm_sfence, _mm_stream_si128,
+};
 
 /// Copies bytes with non-temporal stores: memory is written without being read into the cache.
 /// To be followed by [`fence`], once for many.
@@ -32,4 +34,23 @@ fn stream(src: &[u8], dst: &mut [u8]) {
 #[target_feature(enable = "sse2")]
 fn fence() {
     _mm_sfence();
+}
+
+/// Begins to fetch the cache line at this place into the cache. It need not exist: nothing is read.
+#[inline]
+#[target_feature(enable = "sse")]
+fn fetch_line(place: *const f32) {
+    #[allow(unused_unsafe)] // later versions of Rust call it safe
+    // SAFETY: a prefetch accesses no memory and cannot fault.
+    unsafe {
+        _mm_prefetch::<_MM_HINT_T0>(place.cast());
+    }
+}
+
+/// Begins to fetch values into the cache.
+#[target_feature(enable = "sse")]
+fn fetch(values: &[f32]) {
+    for line in values.chunks(16) {
+        fetch_line(line.as_ptr());
+    }
 }
