@@ -280,7 +280,7 @@ fn check_codes(id: FormatId, codes: Codes, first: u64) -> anyhow::Result<()> {
 }
 
 /// Numbers from the bytes of a file.
-fn fill<T, const N: usize>(
+pub(crate) fn fill<T, const N: usize>(
     numbers: &mut Vec<T>,
     bytes: &[u8],
     big_endian: bool,

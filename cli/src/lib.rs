@@ -4,19 +4,26 @@
 //! quarter formats                          limits and epsilons of every format
 //! quarter formats --codes e4m3             every code of a format, and its value
 //! quarter cast IN.npy OUT.npy --to e4m3    an array to another format, one rounding an element
+//! quarter quantize IN OUT --cast e4m3:128x128:deepseek     an array or a model to codes and scales
+//! quarter dequantize IN OUT --to bf16      the way back
+//! quarter inspect FILE                     ranges, what casts lose, which one to take
 //! ```
 //!
 //! The exit status is 0 when all is done, 1 on failure (`quarter: ...` on stderr, and no output
 //! file) and 2 for a command line that is not understood. It is a library so that tests and fuzz
-//! targets reach [`npy`]; programs use `quarter` itself.
+//! targets reach [`npy`] and [`checkpoint`]; programs use `quarter` itself.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
 pub mod cast;
+pub mod checkpoint;
+pub mod dequantize;
 pub mod formats;
+pub mod inspect;
 pub mod npy;
 pub mod output;
+pub mod quantize;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -43,6 +50,12 @@ pub enum Command {
     Formats(formats::Args),
     /// Convert an .npy array to another format, rounding each element once.
     Cast(cast::Args),
+    /// Quantize an array, a safetensors file or a model: codes and scales.
+    Quantize(quantize::Args),
+    /// Turn codes and scales of a safetensors file or a model into values.
+    Dequantize(dequantize::Args),
+    /// Show the range of tensors, what casts lose of them, and which cast to take.
+    Inspect(inspect::Args),
 }
 
 /// Runs a command line.
@@ -55,6 +68,15 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
     match &cli.command {
         Command::Formats(args) => formats::run(args, &mut text)?,
         Command::Cast(args) => writeln!(text, "{}", in_pool(args.threads, || cast::run(args))??)?,
+        Command::Quantize(args) => {
+            writeln!(text, "{}", in_pool(args.threads, || quantize::run(args))??)?;
+        }
+        Command::Dequantize(args) => {
+            writeln!(text, "{}", in_pool(args.threads, || dequantize::run(args))??)?;
+        }
+        Command::Inspect(args) => {
+            writeln!(text, "{}", in_pool(args.threads, || inspect::run(args))??)?;
+        }
     }
     let mut stdout = io::stdout().lock();
     stdout.write_all(&text).and_then(|()| stdout.flush()).context("standard output")

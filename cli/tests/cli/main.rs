@@ -3,7 +3,13 @@
 #![forbid(unsafe_code)]
 
 mod cast;
+mod checkpoint;
 mod common;
 mod files;
 mod formats;
 mod hostile;
+mod hostile_checkpoint;
+mod inspect;
+mod layouts;
+mod model;
+mod quantize;

@@ -1,0 +1,348 @@
+//! `quarter quantize`: values to codes and scales.
+
+use crate::cast::fill;
+use crate::checkpoint::buffer::reserve;
+use crate::checkpoint::convert::{convert, metadata};
+use crate::checkpoint::encode::{
+    Quantize, code_bytes, codes_dtype, recipe_cast, scale_bytes, scale_dtype, single_bytes,
+};
+use crate::checkpoint::header::{Dtype, Header, Texts};
+use crate::checkpoint::layout::CAST;
+use crate::checkpoint::patterns::{PatternArgs, Patterns};
+use crate::checkpoint::pipeline::{Copy, Plan, Target, Task, verify};
+use crate::checkpoint::source::{At, Source};
+use crate::checkpoint::{config, layout};
+use crate::npy;
+use crate::output::Output;
+use anyhow::{Context as _, bail, ensure};
+use half::{bf16, f16};
+use quarter::slice::{CodesMut, EncodeOptions, QuantStats, Values, encode};
+use quarter::tensor::{Cast, MatRef, QuantizeOptions, Quantized, Scales, StatsLevel, quantize};
+use quarter::{FormatId, Granularity, Policy, RandomStream};
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+/// Arguments of `quarter quantize`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+SPEC is FORMAT:GRANULARITY:RULE and, unless it is to nearest even, :ROUNDING, as e4m3:1x128:te-block, \
+e5m2:tensor:te-current, e4m3:row:torchao-pow2, e4m3:128x128:deepseek, e2m1:1x16:nvfp4.
+IN.npy: a float64, float32 or float16 array [M, K]. OUT is a safetensors file with codes [M, K], \
+scale (what values were multiplied by, where the rule has it), scale_inv (what codes are multiplied \
+by; with global_scale_inv for nvfp4); its metadata has cast, format and source.
+IN: a .safetensors file, a model's index or the directory of a model. OUT is then a file or a \
+directory: as many shards, with an index and a config.json with quantization_config. Quantized are \
+matrices named *.weight, but no embeddings, norms, output heads and routers; --include chooses others. \
+128x128 casts to e4m3 have DeepSeek-V3's layout.
+Shards appear when they are complete and have been read back. After a kill, the same command goes on.")]
+#[command(group(clap::ArgGroup::new("how").required(true)))]
+pub struct Args {
+    /// What to read
+    #[arg(value_name = "IN")]
+    input: PathBuf,
+    /// What to write
+    #[arg(value_name = "OUT")]
+    output: PathBuf,
+    /// Format, granularity, scale rule and rounding
+    #[arg(long, value_name = "SPEC", group = "how")]
+    cast: Option<Cast>,
+    /// A recipe: its cast of weights in the forward product
+    #[arg(long, value_name = "NAME", group = "how")]
+    recipe: Option<String>,
+    /// What an array's values are taken as (bf16: rounded to it first; some rules look at the type)
+    #[arg(long, value_name = "TYPE")]
+    source: Option<FormatId>,
+    /// Two 4-bit codes a byte, the element of even index in the low half (F4)
+    #[arg(long)]
+    packed: bool,
+    /// Seed of stochastic rounding; equal seeds give equal bits
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    #[command(flatten)]
+    patterns: PatternArgs,
+    /// The most threads to use; 0 for one a processor
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) threads: usize,
+}
+
+/// Quantizes the array, the file or the model; gives the line that is printed.
+///
+/// # Errors
+/// What is wrong, with the file or the tensor it is wrong with.
+pub fn run(args: &Args) -> anyhow::Result<String> {
+    let cast = match (&args.cast, &args.recipe) {
+        (Some(cast), _) => *cast,
+        (None, Some(recipe)) => recipe_cast(recipe)?,
+        (None, None) => bail!("--cast or --recipe is needed"),
+    };
+    cast.check()?;
+    if args.input.extension().is_some_and(|extension| extension == "npy") {
+        ensure!(!args.patterns.is_given(), "--include and --exclude are for models");
+        return array(args, &cast);
+    }
+    ensure!(args.source.is_none(), "--source is for arrays: a model's tensors say what they are");
+    model(args, &cast)
+}
+
+fn model(args: &Args, cast: &Cast) -> anyhow::Result<String> {
+    let label = args.input.display();
+    let patterns = args.patterns.weights()?;
+    let source = Source::open(&args.input)?;
+    if let Some(settings) = source.config.as_ref().and_then(config::quantization) {
+        let method = settings.get("quant_method").and_then(|method| method.as_str());
+        bail!(
+            "{label} is quantized (quant_method {:?}): dequantize it first",
+            method.unwrap_or("")
+        );
+    }
+    if let Some(at) = source.tensors().find(|at| layout::scale_of(&source, *at).is_some()) {
+        let name = source.tensor(at).0;
+        bail!("{label} is quantized ({name:?} has a scale): dequantize it first");
+    }
+    let mut settings = format!("quantize {} {}", cast, patterns.text());
+    if args.packed {
+        settings.push_str(" packed");
+    }
+    if args.seed != 0 {
+        settings.push_str(&format!(" seed={}", args.seed));
+    }
+    let (mut plans, mut count, mut skipped) = (Vec::new(), 0, Vec::new());
+    for (number, shard) in source.shards.iter().enumerate() {
+        let inputs = BTreeSet::from([number]);
+        let mut texts = metadata(&source, number, &inputs, &settings, false)?;
+        let mut tasks = Vec::new();
+        for tensor in 0..shard.header.tensors.len() {
+            let input = At { shard: number, tensor };
+            match chosen(&source, input, &patterns) {
+                Some(dtype) => {
+                    texts.insert(CAST.to_owned(), cast.to_string());
+                    texts.insert("source".to_owned(), dtype.to_string().to_lowercase());
+                    count += 1;
+                    tasks.push(quantized(&source, input, cast, args)?);
+                }
+                None => {
+                    let (name, info) = source.tensor(input);
+                    if let (Some(module), 2) = (name.strip_suffix(".weight"), info.shape.len()) {
+                        skipped.push(module.to_owned());
+                    }
+                    let (name, dtype, shape) = (name.to_owned(), info.dtype, info.shape.clone());
+                    let targets = vec![Target { name, dtype, shape }];
+                    tasks.push(Task { input, targets, work: Box::new(Copy) });
+                }
+            }
+        }
+        plans.push(Plan::new(shard.name.clone(), texts, inputs, tasks)?);
+    }
+    ensure!(count > 0, "{label}: no tensor is to be quantized; --include GLOB chooses some");
+    skipped.sort();
+    let config =
+        source.config.as_ref().map(|config| config::with_quantization(config, cast, &skipped));
+    let done = convert(&source, &plans, &args.output, config.as_ref())?;
+    Ok(format!("{cast} tensors={count} {done}"))
+}
+
+/// The type of a matrix that is to be quantized.
+fn chosen(source: &Source, at: At, patterns: &Patterns) -> Option<Dtype> {
+    let (name, info) = source.tensor(at);
+    let matrix = info.shape.len() == 2 && !info.shape.contains(&0);
+    (matrix && Quantize::takes(info.dtype) && patterns.choose(name)).then_some(info.dtype)
+}
+
+fn quantized(source: &Source, input: At, cast: &Cast, args: &Args) -> anyhow::Result<Task> {
+    let (name, info) = source.tensor(input);
+    let [rows, cols] = info.shape[..] else { bail!("{name:?} is no matrix") };
+    // By its name: the words do not depend on what else is in the file.
+    let number = crc32fast::hash(name.as_bytes());
+    let stream = RandomStream { seed: args.seed, tensor: number, step: 0 };
+    let work = Quantize { cast: *cast, dtype: info.dtype, rows, cols, packed: args.packed, stream };
+    let targets = work.targets(name).with_context(|| format!("tensor {name:?}"))?;
+    Ok(Task { input, targets, work: Box::new(work) })
+}
+
+fn array(args: &Args, cast: &Cast) -> anyhow::Result<String> {
+    let label = args.input.display();
+    let array = Array::read(&args.input).with_context(|| label.to_string())?;
+    let array = match args.source {
+        Some(source) => array.taken_as(source).with_context(|| label.to_string())?,
+        None => array,
+    };
+    let (rows, cols) = (array.rows, array.cols);
+    let stream = RandomStream { seed: args.seed, tensor: 0, step: 0 };
+    let options = QuantizeOptions::new().random(stream).stats(StatsLevel::Tensor);
+    let codes = codes_dtype(cast, args.packed, cols)?; // before the work
+    let quantized = quantize(array.matrix()?, cast, &options)?;
+    let QuantStats { amax, saturated, flushed, nan } =
+        quantized.stats().copied().unwrap_or_default();
+    let metadata = [
+        (CAST, cast.to_string()),
+        ("format", cast.format.to_string()),
+        ("source", array.elements.format().to_string()),
+    ];
+    let metadata = metadata.map(|(key, text)| (key.to_owned(), text)).into();
+    drop(array);
+    write(quantized, cast, codes, metadata, &args.output)?;
+    Ok(format!(
+        "{cast} shape=({rows}, {cols}) amax={amax:?} saturated={saturated} flushed={flushed} nan={nan}"
+    ))
+}
+
+/// Writes codes and scales.
+fn write(
+    quantized: Quantized,
+    cast: &Cast,
+    codes: Dtype,
+    metadata: Texts,
+    path: &Path,
+) -> anyhow::Result<()> {
+    let (rows, cols) = (quantized.rows(), quantized.cols());
+    let (high, wide) = cast.granularity.grid(rows, cols);
+    let shape = match cast.granularity {
+        Granularity::Tensor => vec![1],
+        Granularity::Row => vec![high],
+        Granularity::Col => vec![wide],
+        Granularity::Block { .. } => vec![high, wide],
+    };
+    let (bytes, scales) = code_bytes(quantized, codes == Dtype::F4)?;
+    let mut tensors = vec![("codes", codes, vec![rows, cols], bytes)];
+    if let Scales::F32 { scale: Some(scale), .. } = &scales {
+        tensors.push(("scale", Dtype::F32, shape.clone(), single_bytes(scale)));
+    }
+    let (scale_inv, global) = scale_bytes(scales);
+    tensors.push(("scale_inv", scale_dtype(cast), shape, scale_inv));
+    if let Some(global) = global {
+        tensors.push(("global_scale_inv", Dtype::F32, vec![1], global));
+    }
+    let entries =
+        tensors.iter().map(|(name, dtype, shape, _)| ((*name).to_owned(), *dtype, shape.clone()));
+    let header = Header::place(metadata, entries)?;
+    let writing = || format!("cannot write {}", path.display());
+    let mut output = Output::create(path)?;
+    output.write_all(&header.bytes()?).with_context(writing)?;
+    let mut sums = Vec::new();
+    for (name, _) in &header.tensors {
+        let bytes = tensors.iter().find(|tensor| tensor.0 == name).map(|tensor| &tensor.3);
+        let bytes = bytes.map_or(&[][..], |bytes| bytes);
+        output.write_all(bytes).with_context(writing)?;
+        sums.push(crc32fast::hash(bytes));
+    }
+    verify(output.file(), &header, &sums).with_context(writing)?;
+    output.finish_durably()
+}
+
+/// A matrix from an `.npy` file.
+struct Array {
+    elements: Elements,
+    rows: usize,
+    cols: usize,
+    fortran_order: bool,
+}
+
+enum Elements {
+    F64(Vec<f64>),
+    F32(Vec<f32>),
+    F16(Vec<f16>),
+    Bf16(Vec<bf16>),
+}
+
+impl Elements {
+    fn values(&self) -> Values<'_> {
+        match self {
+            Self::F64(values) => values.into(),
+            Self::F32(values) => values.into(),
+            Self::F16(values) => values.into(),
+            Self::Bf16(values) => values.into(),
+        }
+    }
+
+    const fn format(&self) -> FormatId {
+        match self {
+            Self::F64(_) => FormatId::F64,
+            Self::F32(_) => FormatId::F32,
+            Self::F16(_) => FormatId::F16,
+            Self::Bf16(_) => FormatId::Bf16,
+        }
+    }
+}
+
+fn with_room<T>(n: usize) -> anyhow::Result<Vec<T>> {
+    let mut elements = Vec::new();
+    reserve(&mut elements, n)?;
+    Ok(elements)
+}
+
+/// Elements read at a time.
+const PIECE: usize = 1 << 20;
+
+impl Array {
+    fn read(path: &Path) -> anyhow::Result<Self> {
+        let file = File::open(path)?;
+        let metadata = file.metadata()?;
+        let len = metadata.is_file().then_some(metadata.len());
+        let mut reader = npy::Reader::new(file, len)?;
+        let npy::Header { dtype, big_endian, fortran_order, ref shape } = *reader.header();
+        let text = reader.header().shape_text();
+        let [rows, cols] = shape[..] else {
+            bail!("shape {text} has {} dimensions, and two are quantized: [M, K]", shape.len());
+        };
+        let number =
+            |n: u64| usize::try_from(n).with_context(|| format!("shape {text} is too large"));
+        let (rows, cols) = (number(rows)?, number(cols)?);
+        // A file that has a length has these elements.
+        let room = if len.is_some() { rows * cols } else { 0 };
+        let mut elements = match dtype {
+            npy::Dtype::F64 => Elements::F64(with_room(room)?),
+            npy::Dtype::F32 => Elements::F32(with_room(room)?),
+            npy::Dtype::F16 => Elements::F16(with_room(room)?),
+            npy::Dtype::U8 | npy::Dtype::U16 => {
+                bail!("{dtype} elements are not quantized, but float64, float32 and float16 are")
+            }
+        };
+        let (mut bytes, mut f64s, mut f32s, mut u16s) = (vec![], vec![], vec![], vec![]);
+        while reader.read(&mut bytes, PIECE)? != 0 {
+            match &mut elements {
+                Elements::F64(all) => {
+                    fill(&mut f64s, &bytes, big_endian, f64::from_le_bytes, f64::from_be_bytes);
+                    all.extend_from_slice(&f64s);
+                }
+                Elements::F32(all) => {
+                    fill(&mut f32s, &bytes, big_endian, f32::from_le_bytes, f32::from_be_bytes);
+                    all.extend_from_slice(&f32s);
+                }
+                Elements::F16(all) => {
+                    fill(&mut u16s, &bytes, big_endian, u16::from_le_bytes, u16::from_be_bytes);
+                    all.extend(u16s.iter().map(|bits| f16::from_bits(*bits)));
+                }
+                Elements::Bf16(_) => {}
+            }
+        }
+        Ok(Self { elements, rows, cols, fortran_order })
+    }
+
+    /// Its values as another type: only bf16, rounded once to nearest even.
+    fn taken_as(self, source: FormatId) -> anyhow::Result<Self> {
+        let own = self.elements.format();
+        if source == own {
+            return Ok(self);
+        }
+        ensure!(
+            source == FormatId::Bf16,
+            "--source {source}: values of {own} are taken as {own} or bf16"
+        );
+        let values = self.elements.values();
+        let mut words = vec![0_u16; values.len()];
+        let options = EncodeOptions::new(Policy::NONFINITE);
+        encode(source.spec(), values, CodesMut::U16(&mut words), &options)?;
+        let elements = Elements::Bf16(words.into_iter().map(bf16::from_bits).collect());
+        Ok(Self { elements, ..self })
+    }
+
+    fn matrix(&self) -> quarter::Result<MatRef<'_>> {
+        let Self { elements, rows, cols, fortran_order } = self;
+        if *fortran_order {
+            return MatRef::with_strides(elements.values(), (*rows, *cols), (1, *rows));
+        }
+        MatRef::new(elements.values(), *rows, *cols)
+    }
+}
