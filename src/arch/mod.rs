@@ -167,8 +167,8 @@ kernel_table! {
     stream(src: &[u8], dst: &mut [u8]);
     /// Makes what was streamed visible to other threads; call it before they can look.
     fence();
-    /// Begins to fetch values into the cache; nothing where the instruction set cannot.
-    fetch(values: &[f32]);
+    /// Begins to fetch bytes into the cache; nothing where the instruction set cannot.
+    fetch(bytes: &[u8]);
 }
 
 /// Compiles the generic kernels with a feature attribute into the table `compiled::KERNELS`, of
@@ -207,7 +207,7 @@ macro_rules! compile_kernels {
                 transpose_u8 transpose::transpose(rows: usize, cols: usize, s: &[u8], d: &mut [u8]) -> ();
                 stream store::copy(s: &[u8], d: &mut [u8]) -> ();
                 fence store::no_fence() -> ();
-                fetch store::no_fetch(values: &[f32]) -> ();
+                fetch store::no_fetch(bytes: &[u8]) -> ();
             }
         }
     };

@@ -4,7 +4,7 @@ use super::Cast;
 use super::engine::Engine;
 use super::options::QuantizeOptions;
 use super::scales::room;
-use super::view::MatRef;
+use super::view::{MatRef, Widened};
 use crate::error::Error;
 use crate::format::FormatId;
 use crate::scale::{Granularity, Rule};
@@ -58,7 +58,7 @@ fn bands(engine: &Engine<'_>, (from, to): (usize, usize), peaks: &mut [u32], par
         return;
     }
     let (rows, cols) = engine.src.shape();
-    let mut buffer = std::vec![0.0; crate::slice::PIECE];
+    let mut buffer = Widened::new();
     for (band, peaks) in (from..to).zip(peaks.chunks_mut(engine.grid_cols.max(1))) {
         let first = band * engine.block.0;
         for row in first..(first + engine.block.0).min(rows) {

@@ -30,7 +30,7 @@ impl Engine<'_> {
         };
         let mut total = QuantStats::default();
         pieces(tile.cols, self.block.1, |piece| {
-            let values = self.src.load(self.kernels, row, piece.col, &mut buffer[..piece.len]);
+            let values = self.src.load(self.kernels, (row, piece.col), piece.len, buffer);
             let scaled = &mut scaled[..piece.len];
             let n = piece.len.div_ceil(piece.group);
             let groups = piece.first..piece.first + n;

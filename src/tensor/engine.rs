@@ -15,7 +15,7 @@
 use super::options::{QuantizeOptions, StatsLevel};
 use super::pieces::{Area, piece_group, pieces};
 use super::scales::Scales;
-use super::view::MatRef;
+use super::view::{MatRef, Widened};
 use super::{Cast, scales};
 use crate::arch::encoder::{Encoder, Method};
 use crate::arch::{Isa, Kernels};
@@ -23,7 +23,7 @@ use crate::error::Error;
 use crate::format::{FormatSpec, RandomStream, Unpacked};
 use crate::scale::{Context, Granularity, Operation, Rule, Scaler};
 use crate::slice::parallel::{join, parts};
-use crate::slice::{EncodeOptions, PIECE, Random, Values};
+use crate::slice::{EncodeOptions, Random, Values};
 use std::vec;
 use std::vec::Vec;
 
@@ -225,7 +225,7 @@ impl<'a> Engine<'a> {
         };
         let whole = area.height() > 1 || peaks.len() == 1;
         if parts < 2 || !whole || a.height() * a.width() == 0 {
-            let mut buffer = vec![0.0; PIECE];
+            let mut buffer = Widened::new();
             for row in area.rows.0..area.rows.1 {
                 self.peaks_of_row(row, area.cols, peaks, &mut buffer);
             }
@@ -245,18 +245,18 @@ impl<'a> Engine<'a> {
         row: usize,
         cols: (usize, usize),
         peaks: &mut [u32],
-        buffer: &mut [f32],
+        buffer: &mut Widened,
     ) {
         let drop_nan = self.cast.rule.drops_nan();
         pieces(cols, self.block.1, |piece| {
-            let buffer = &mut buffer[..piece.len];
+            let at = (row, piece.col);
             let peaks = &mut peaks[piece.first..];
             if self.block.1 > 1 && piece.len <= piece.group {
-                let amax = self.src.amax(self.kernels, drop_nan, row, piece.col, buffer);
+                let amax = self.src.amax(self.kernels, drop_nan, at, piece.len, buffer);
                 peaks[0] = peaks[0].max(amax);
                 return;
             }
-            let values = self.src.load(self.kernels, row, piece.col, buffer);
+            let values = self.src.load(self.kernels, at, piece.len, buffer);
             if self.block.1 == 1 {
                 self.kernels.amax_columns(drop_nan, values, &mut peaks[..piece.len]);
             } else {

@@ -1,10 +1,11 @@
 //! Over all tiles of an engine's matrix, on one thread or several.
 
-use super::engine::Engine;
+use super::engine::{Engine, How};
 use super::options::StatsLevel;
 use super::pieces::{Area, piece_group};
 use super::scales::Places;
 use super::target::Target;
+use super::view::Widened;
 use crate::scale::GroupScale;
 use crate::slice::parallel::{join, parts};
 use crate::slice::{PIECE, QuantStats};
@@ -50,7 +51,7 @@ impl Counted {
 
 /// Buffers of one thread: of a piece, and of the groups of a tile.
 pub(super) struct Scratch {
-    pub values: Vec<f32>,
+    pub values: Widened,
     pub scaled: Vec<f32>,
     pub peaks: Vec<u32>,
     pub scale: Vec<f32>,
@@ -61,7 +62,7 @@ pub(super) struct Scratch {
 impl Scratch {
     pub fn new() -> Self {
         Self {
-            values: vec![0.0; PIECE],
+            values: Widened::new(),
             scaled: vec![0.0; PIECE],
             peaks: Vec::new(),
             scale: Vec::new(),
@@ -208,6 +209,12 @@ impl Engine<'_> {
                 scratch.set(i, self.scaler.scale(f32::from_bits(scratch.peaks[i])));
             }
             places.set(index, &scratch.scale[..groups], &scratch.scale_inv, &scratch.bytes);
+        }
+        // The fused kernel fetches for itself what it reads from the source.
+        let by_kernel = self.how == How::Fused && self.src.is_direct();
+        if tile.rows.1 - tile.rows.0 == 1 && !by_kernel {
+            let ahead = (tile.cols.1 + STRIP / 2, tile.cols.1 + STRIP / 2 + STRIP);
+            self.src.fetch(self.kernels, tile.rows.0, ahead);
         }
         for row in tile.rows.0..tile.rows.1 {
             let blocks = counted.blocks.get_mut(index..).unwrap_or_default();

@@ -1,10 +1,12 @@
 //! Matrices in the caller's slices.
 
 use crate::arch::Kernels;
-use crate::arch::cast::to_codes;
+use crate::arch::cast::{bytes, to_codes};
 use crate::error::Error;
 use crate::scale::SourceType;
-use crate::slice::{Values, ValuesMut};
+use crate::slice::{PIECE, Values, ValuesMut};
+use std::vec;
+use std::vec::Vec;
 
 /// A \[rows, cols\] matrix in a slice: element (r, c) is at r · row_stride + c · col_stride.
 ///
@@ -102,65 +104,95 @@ impl<'a> MatRef<'a> {
         Self { rows: 1, cols: self.rows * self.cols, col_stride: 1, ..self }
     }
 
-    /// Columns `from..from + len` of a row as f32, from the slice itself or through `buffer`,
-    /// which is as long. f64 is rounded to nearest even.
+    /// Columns `from..from + len` of a row as f32, from the slice itself or through `buffer`: at
+    /// most `PIECE`. f64 is rounded to nearest even.
     pub(super) fn load<'b>(
         &self,
         kernels: &Kernels,
-        row: usize,
-        from: usize,
-        buffer: &'b mut [f32],
+        (row, from): (usize, usize),
+        len: usize,
+        buffer: &'b mut Widened,
     ) -> &'b [f32]
     where
         'a: 'b,
     {
-        let len = buffer.len();
         let start = row * self.row_stride + from * self.col_stride;
-        if len == 0 {
-            return buffer;
+        if let (Values::F32(values), 1) = (self.values, self.col_stride) {
+            return if len == 0 { &[] } else { &values[start..start + len] };
         }
+        let here = (row, from, len);
+        if buffer.holds != Some(here) && len > 0 {
+            self.widen(kernels, start, &mut buffer.values[..len]);
+            buffer.holds = Some(here);
+        }
+        &buffer.values[..len]
+    }
+
+    fn widen(&self, kernels: &Kernels, start: usize, dst: &mut [f32]) {
         if self.col_stride != 1 {
-            let strided = (0..len).map(|i| self.values.get_f32(start + i * self.col_stride));
-            for (value, x) in buffer.iter_mut().zip(strided) {
-                *value = x;
+            for (i, value) in dst.iter_mut().enumerate() {
+                *value = self.values.get_f32(start + i * self.col_stride);
             }
-            return buffer;
+            return;
         }
-        let range = start..start + len;
+        let range = start..start + dst.len();
         match self.values {
-            Values::F32(values) => return &values[range],
-            Values::F64(values) => kernels.f64_to_nearest(&values[range], buffer),
-            Values::F16(values) => kernels.f16_to_f32(to_codes(&values[range]), buffer),
-            Values::Bf16(values) => kernels.bf16_to_f32(to_codes(&values[range]), buffer, false),
+            Values::F32(values) => dst.copy_from_slice(&values[range]),
+            Values::F64(values) => kernels.f64_to_nearest(&values[range], dst),
+            Values::F16(values) => kernels.f16_to_f32(to_codes(&values[range]), dst),
+            Values::Bf16(values) => kernels.bf16_to_f32(to_codes(&values[range]), dst, false),
         }
-        buffer
+    }
+}
+
+/// The piece of a row that was made f32 last: of a short row it is wanted twice.
+pub(super) struct Widened {
+    values: Vec<f32>,
+    holds: Option<(usize, usize, usize)>,
+}
+
+impl Widened {
+    pub fn new() -> Self {
+        Self { values: vec![0.0; PIECE], holds: None }
     }
 }
 
 impl MatRef<'_> {
-    /// Begins to fetch columns of a row into the cache, where they are read from the slice itself.
+    /// Whether rows are read from the slice itself.
+    pub(super) const fn is_direct(&self) -> bool {
+        matches!((self.values, self.col_stride), (Values::F32(_), 1))
+    }
+
+    /// Begins to fetch columns of a row into the cache, as far as there are any.
     pub(super) fn fetch(&self, kernels: &Kernels, row: usize, (from, to): (usize, usize)) {
-        if let (Values::F32(values), 1) = (self.values, self.col_stride) {
-            let start = row * self.row_stride;
-            kernels.fetch(&values[start + from..start + to]);
+        let (from, to) = (from.min(self.cols), to.min(self.cols));
+        if self.col_stride != 1 || from == to {
+            return;
+        }
+        let range = row * self.row_stride + from..row * self.row_stride + to;
+        match self.values {
+            Values::F64(values) => kernels.fetch(bytes(&values[range])),
+            Values::F32(values) => kernels.fetch(bytes(&values[range])),
+            Values::F16(values) => kernels.fetch(bytes(&values[range])),
+            Values::Bf16(values) => kernels.fetch(bytes(&values[range])),
         }
     }
 
-    /// The largest |x| of as many columns of a row as `buffer` is long, as f32 bits.
+    /// The largest |x| of columns `from..from + len` of a row, as f32 bits.
     pub(super) fn amax(
         &self,
         kernels: &Kernels,
         drop_nan: bool,
-        row: usize,
-        from: usize,
-        buffer: &mut [f32],
+        (row, from): (usize, usize),
+        len: usize,
+        buffer: &mut Widened,
     ) -> u32 {
         match self.values {
             Values::Bf16(values) if self.col_stride == 1 => {
                 let start = row * self.row_stride + from;
-                kernels.amax_bf16(drop_nan, to_codes(&values[start..start + buffer.len()]))
+                kernels.amax_bf16(drop_nan, to_codes(&values[start..start + len]))
             }
-            _ => kernels.amax(drop_nan, self.load(kernels, row, from, buffer)),
+            _ => kernels.amax(drop_nan, self.load(kernels, (row, from), len, buffer)),
         }
     }
 }

@@ -12,4 +12,4 @@ pub(crate) fn no_fence() {}
 
 /// Nothing: what is needed is fetched when it is.
 #[inline(always)]
-pub(crate) fn no_fetch(_: &[f32]) {}
+pub(crate) fn no_fetch(_: &[u8]) {}

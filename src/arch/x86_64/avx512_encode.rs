@@ -77,7 +77,7 @@ pub(super) fn encode_bf16(
 
 /// Values ahead of those that are encoded which are fetched into the cache: the amax of the next
 /// groups is wanted soon.
-const AHEAD: usize = 1024;
+const AHEAD: usize = 1536;
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,popcnt")]
 pub(super) fn encode_groups(
@@ -94,7 +94,7 @@ pub(super) fn encode_groups(
     let mut factor = Factors::new(group, factors);
     let load = |x: &[f32; BLOCK]| {
         for i in 0..4 {
-            super::fetch_line(x.as_ptr().wrapping_add(AHEAD + 16 * i));
+            super::fetch_line(x.as_ptr().wrapping_add(AHEAD + 16 * i).cast());
         }
         let (x, _) = x.as_chunks::<16>();
         let mut scaled = [_mm512_setzero_ps(); 4];

@@ -39,7 +39,7 @@ fn fence() {
 /// Begins to fetch the cache line at this place into the cache. It need not exist: nothing is read.
 #[inline]
 #[target_feature(enable = "sse")]
-fn fetch_line(place: *const f32) {
+fn fetch_line(place: *const u8) {
     #[allow(unused_unsafe)] // later versions of Rust call it safe
     // SAFETY: a prefetch accesses no memory and cannot fault.
     unsafe {
@@ -47,10 +47,10 @@ fn fetch_line(place: *const f32) {
     }
 }
 
-/// Begins to fetch values into the cache.
+/// Begins to fetch bytes into the cache.
 #[target_feature(enable = "sse")]
-fn fetch(values: &[f32]) {
-    for line in values.chunks(16) {
+fn fetch(bytes: &[u8]) {
+    for line in bytes.chunks(64) {
         fetch_line(line.as_ptr());
     }
 }
