@@ -184,34 +184,6 @@ impl FromStr for HistoryConfig {
     }
 }
 
-impl Rule {
-    /// Whether its scale follows from the amaxes of earlier steps: an [`AmaxHistory`].
-    #[must_use]
-    pub const fn keeps_history(self) -> bool {
-        match self {
-            Self::TeDelayed | Self::MsAmp => true,
-            Self::TeCurrent
-            | Self::TeCurrentPow2
-            | Self::TeBlock
-            | Self::TeBlockF32
-            | Self::TeMx
-            | Self::TorchAo
-            | Self::TorchAoPow2
-            | Self::TorchAoBlock
-            | Self::OcpFloor
-            | Self::OcpCeil
-            | Self::OcpRceil
-            | Self::OcpEven
-            | Self::DeepSeek
-            | Self::DeepSeekUe8m0
-            | Self::DeepGemm
-            | Self::DeepGemmUe8m0
-            | Self::Microxcaling
-            | Self::Nvfp4 => false,
-        }
-    }
-}
-
 /// `max(a, b)`, NaN if either is: what amaxes are joined by, within a step and over ranks.
 ///
 /// It does not depend on the order, and joining a value twice changes nothing.

@@ -111,7 +111,8 @@ pub struct GroupScale {
 
 macro_rules! rules {
     ($($(#[$doc:meta])* $id:ident $name:literal $format:ident $native:ident $operation:ident
-        drop_nan $drop_nan:literal $source:literal;)*) => {
+        drop_nan $drop_nan:literal drop_neg_zero $neg_zero:literal nan $nan:literal
+        history $history:literal $source:literal;)*) => {
         /// A published way to choose scales. `Display` and `FromStr` use the names of recipes.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
@@ -155,6 +156,26 @@ macro_rules! rules {
                 match self { $(Self::$id => $drop_nan,)* }
             }
 
+            /// Whether its engine turns −0 into +0.
+            #[must_use]
+            pub const fn drops_neg_zero(self) -> bool {
+                match self { $(Self::$id => $neg_zero,)* }
+            }
+
+            /// What its engine makes of NaN in a format without NaN: the OCP modes leave the
+            /// mantissa of f32's quiet NaN, under a scale that is NaN.
+            #[must_use]
+            pub const fn nan_value(self) -> f32 {
+                match self { $(Self::$id => $nan,)* }
+            }
+
+            /// Whether its scale follows from the amaxes of earlier steps:
+            /// `AmaxHistory`.
+            #[must_use]
+            pub const fn keeps_history(self) -> bool {
+                match self { $(Self::$id => $history,)* }
+            }
+
             /// Where the rule is from.
             #[must_use]
             pub const fn source(self) -> &'static str {
@@ -167,66 +188,66 @@ macro_rules! rules {
 rules! {
     /// scale = max/2^margin / amax from a history of amaxes; 0, Inf and NaN keep the previous
     /// scale, an overflow gives f32's largest number.
-    TeDelayed "te-delayed" F32 Scale Multiply drop_nan true
+    TeDelayed "te-delayed" F32 Scale Multiply drop_nan true drop_neg_zero false nan 0.0 history true
         "TransformerEngine d0067d0d, recipe/delayed_scaling.cu kernel_bulk";
     /// scale = max / amax; 0, Inf and NaN give 1, an overflow gives f32's largest number.
-    TeCurrent "te-current" F32 Scale Multiply drop_nan true
+    TeCurrent "te-current" F32 Scale Multiply drop_nan true drop_neg_zero false nan 0.0 history false
         "TransformerEngine d0067d0d, recipe/recipe_common.cuh compute_scale_from_amax";
     /// `te-current`, rounded down to a power of two.
-    TeCurrentPow2 "te-current-pow2" F32 Scale Multiply drop_nan true
+    TeCurrentPow2 "te-current-pow2" F32 Scale Multiply drop_nan true drop_neg_zero false nan 0.0 history false
         "TransformerEngine d0067d0d, recipe/recipe_common.cuh compute_scale_from_amax";
     /// `te-current-pow2`, but an overflow gives the source type's largest number.
-    TeBlock "te-block" F32 Scale Multiply drop_nan true
+    TeBlock "te-block" F32 Scale Multiply drop_nan true drop_neg_zero false nan 0.0 history false
         "TransformerEngine d0067d0d, recipe/recipe_common.cuh compute_scale_from_amax";
     /// `te-current`, but an overflow gives the source type's largest number.
-    TeBlockF32 "te-block-f32" F32 Scale Multiply drop_nan true
+    TeBlockF32 "te-block-f32" F32 Scale Multiply drop_nan true drop_neg_zero false nan 0.0 history false
         "TransformerEngine d0067d0d, recipe/recipe_common.cuh compute_scale_from_amax";
     /// scale_inv = amax · fl(1/max), rounded up to a power of two; Inf gives 2^127.
-    TeMx "te-mx" E8M0 ScaleInv Multiply drop_nan true
+    TeMx "te-mx" E8M0 ScaleInv Multiply drop_nan true drop_neg_zero false nan 0.0 history false
         "TransformerEngine d0067d0d, util/ptx_arch_spec.cuh float_to_e8m0, util/ptx.cuh exp2f_rcp";
     /// scale = max / amax in f64, rounded once; amax at least 1e-12; Inf gives 0, NaN NaN.
-    TorchAo "torchao" F32 Scale Multiply drop_nan false
+    TorchAo "torchao" F32 Scale Multiply drop_nan false drop_neg_zero false nan 0.0 history false
         "torchao 36027d82, float8/float8_utils.py amax_to_scale";
     /// `torchao`, rounded down to a power of two.
-    TorchAoPow2 "torchao-pow2" F32 Scale Multiply drop_nan false
+    TorchAoPow2 "torchao-pow2" F32 Scale Multiply drop_nan false drop_neg_zero false nan 0.0 history false
         "torchao 36027d82, float8/float8_utils.py amax_to_scale";
     /// `torchao` by blocks.
-    TorchAoBlock "torchao-block" F32 Scale Multiply drop_nan false
+    TorchAoBlock "torchao-block" F32 Scale Multiply drop_nan false drop_neg_zero false nan 0.0 history false
         "torchao 36027d82, prototype/blockwise_fp8_training/kernels.py";
     /// The exponent of the amax less that of the format's max: the largest values may saturate.
-    OcpFloor "ocp-floor" E8M0 ScaleInv Multiply drop_nan false
+    OcpFloor "ocp-floor" E8M0 ScaleInv Multiply drop_nan false drop_neg_zero false nan 1.5 history false
         "OCP MX 1.0 section 6.3; torchao 36027d82, prototype/mx_formats/mx_tensor.py FLOOR";
     /// `ocp-floor` of the amax rounded up to a power of two.
-    OcpCeil "ocp-ceil" E8M0 ScaleInv Multiply drop_nan false
+    OcpCeil "ocp-ceil" E8M0 ScaleInv Multiply drop_nan false drop_neg_zero false nan 1.5 history false
         "torchao 36027d82, prototype/mx_formats/mx_tensor.py CEIL";
     /// scale_inv = amax · fl(1/max), rounded up to a power of two; Inf and NaN give NaN.
-    OcpRceil "ocp-rceil" E8M0 ScaleInv Multiply drop_nan false
+    OcpRceil "ocp-rceil" E8M0 ScaleInv Multiply drop_nan false drop_neg_zero false nan 1.5 history false
         "torchao 36027d82, prototype/mx_formats/mx_tensor.py RCEIL";
     /// `ocp-floor` of the amax rounded to the format's precision.
-    OcpEven "ocp-even" E8M0 ScaleInv Multiply drop_nan false
+    OcpEven "ocp-even" E8M0 ScaleInv Multiply drop_nan false drop_neg_zero false nan 1.5 history false
         "torchao 36027d82, prototype/mx_formats/mx_tensor.py EVEN";
     /// scale_inv = max(amax, 1e-4) / max; values are divided.
-    DeepSeek "deepseek" F32 ScaleInv Divide drop_nan true
+    DeepSeek "deepseek" F32 ScaleInv Divide drop_nan true drop_neg_zero false nan 0.0 history false
         "DeepSeek-V3 9b4e9788, inference/kernel.py act_quant_kernel";
     /// `deepseek`, rounded up to a power of two.
-    DeepSeekUe8m0 "deepseek-ue8m0" F32 ScaleInv Divide drop_nan true
+    DeepSeekUe8m0 "deepseek-ue8m0" F32 ScaleInv Divide drop_nan true drop_neg_zero false nan 0.0 history false
         "DeepSeek-V3 9b4e9788, inference/kernel.py act_quant_kernel with scale_fmt";
     /// scale_inv = max(amax, 1e-4) / max; values are multiplied by its reciprocal.
-    DeepGemm "deepgemm" F32 ScaleInv Multiply drop_nan false
+    DeepGemm "deepgemm" F32 ScaleInv Multiply drop_nan false drop_neg_zero false nan 0.0 history false
         "DeepGEMM 54e22612, deep_gemm/utils/math.py per_token_cast_to_fp8";
     /// `deepgemm`, rounded up to a power of two 2^−126 to 2^127; Inf and NaN give 2^127.
-    DeepGemmUe8m0 "deepgemm-ue8m0" F32 ScaleInv Multiply drop_nan false
+    DeepGemmUe8m0 "deepgemm-ue8m0" F32 ScaleInv Multiply drop_nan false drop_neg_zero false nan 0.0 history false
         "DeepGEMM 54e22612, deep_gemm/utils/math.py ceil_to_ue8m0";
     /// scale = max / amax rounded down to a power of two, less the margin; 0 and NaN keep the
     /// previous scale, Inf gives its reciprocal.
-    MsAmp "msamp" F32 Scale Multiply drop_nan false
+    MsAmp "msamp" F32 Scale Multiply drop_nan false drop_neg_zero false nan 0.0 history true
         "MS-AMP 9746ea85, msamp/common/tensor/meta.py";
     /// `ocp-floor` with NaN for a block that holds Inf or NaN; −0 becomes +0, and the f32 just
     /// below half of the smallest code becomes that code.
-    Microxcaling "microxcaling" E8M0 ScaleInv Multiply drop_nan false
+    Microxcaling "microxcaling" E8M0 ScaleInv Multiply drop_nan false drop_neg_zero true nan 0.0 history false
         "microxcaling 7bc41952, mx/mx_ops.py _quantize_mx, round='even'";
     /// A scale of E4M3 for each block and one of f32 for the tensor; −0 becomes +0.
-    Nvfp4 "nvfp4" E4M3 ScaleInv Multiply drop_nan true
+    Nvfp4 "nvfp4" E4M3 ScaleInv Multiply drop_nan true drop_neg_zero true nan 0.0 history false
         "TransformerEngine d0067d0d, cast/nvfp4/core_nvfp4.cuh";
 }
 
@@ -263,37 +284,6 @@ impl Rule {
         }
         let scale = (F8E4M3::MAX.to_f32() * format.max() as f32 / amax.abs()).min(f32::MAX);
         if amax == 0.0 || amax.is_nan() || scale == 0.0 { 1.0 } else { scale }
-    }
-
-    /// What its engine makes of NaN in a format without NaN: the OCP modes leave the mantissa of
-    /// f32's quiet NaN, under a scale that is NaN.
-    #[must_use]
-    pub const fn nan_value(self) -> f32 {
-        match self {
-            Self::OcpFloor | Self::OcpCeil | Self::OcpRceil | Self::OcpEven => 1.5,
-            Self::TeDelayed
-            | Self::TeCurrent
-            | Self::TeCurrentPow2
-            | Self::TeBlock
-            | Self::TeBlockF32
-            | Self::TeMx
-            | Self::TorchAo
-            | Self::TorchAoPow2
-            | Self::TorchAoBlock
-            | Self::DeepSeek
-            | Self::DeepSeekUe8m0
-            | Self::DeepGemm
-            | Self::DeepGemmUe8m0
-            | Self::MsAmp
-            | Self::Microxcaling
-            | Self::Nvfp4 => 0.0,
-        }
-    }
-
-    /// Whether its engine turns −0 into +0.
-    #[must_use]
-    pub const fn drops_neg_zero(self) -> bool {
-        matches!(self, Self::Microxcaling | Self::Nvfp4)
     }
 }
 

@@ -258,6 +258,7 @@ impl Out {
             rows,
             cols,
             granularity: cast.granularity,
+            rule: Some(cast.rule),
             ..Quantized::default()
         };
         Ok(Self { quantized, scales, stats: options.stats })

@@ -4,7 +4,7 @@ use super::Scales;
 use crate::arch::Isa;
 use crate::error::Error;
 use crate::format::FormatId;
-use crate::scale::Granularity;
+use crate::scale::{Granularity, Rule};
 use crate::slice::QuantStats;
 use std::vec;
 use std::vec::Vec;
@@ -22,6 +22,7 @@ pub struct Quantized {
     pub(super) codes: Vec<u8>,
     pub(super) packed: bool,
     pub(super) scales: Scales,
+    pub(super) rule: Option<Rule>,
     pub(super) stats: Option<QuantStats>,
     pub(super) block_stats: Vec<QuantStats>,
 }
@@ -37,6 +38,7 @@ impl Default for Quantized {
             codes: Vec::new(),
             packed: false,
             scales: Scales::F32 { scale: None, scale_inv: vec![1.0] },
+            rule: None,
             stats: None,
             block_stats: Vec::new(),
         }
@@ -69,21 +71,7 @@ impl Quantized {
         codes: Vec<u8>,
         scales: Scales,
     ) -> Result<Self, Error> {
-        let spec = format.spec();
-        granularity.check()?;
-        if spec.bits() > 8 {
-            return Err(Error::CodeWidth { format: spec.name(), expected: spec.bits(), got: 8 });
-        }
-        let expected = rows.saturating_mul(cols);
-        if codes.len() != expected {
-            return Err(Error::Length { what: "slice of codes", expected, got: codes.len() });
-        }
-        scales.check(granularity.groups(rows, cols))?;
-        let mask = spec.code_mask() as u8;
-        if let Some(code) = codes.iter().find(|code| **code & !mask != 0) {
-            let (format, bits) = (spec.name(), spec.bits());
-            return Err(Error::Code { format, bits, got: u32::from(*code) });
-        }
+        check(format, (rows, cols), granularity, &codes, &scales)?;
         Ok(Self {
             format,
             rows,
@@ -92,6 +80,7 @@ impl Quantized {
             codes,
             packed: false,
             scales,
+            rule: None,
             stats: None,
             block_stats: Vec::new(),
         })
@@ -160,6 +149,19 @@ impl Quantized {
         &self.scales
     }
 
+    /// The rule that made the scales, if it is known: matrix products ask how its engine joins the
+    /// sums of blocks.
+    #[must_use]
+    pub const fn rule(&self) -> Option<Rule> {
+        self.rule
+    }
+
+    /// With the rule that made the scales.
+    #[must_use]
+    pub fn with_rule(self, rule: Rule) -> Self {
+        Self { rule: Some(rule), ..self }
+    }
+
     /// What happened to the values, where that was asked for.
     #[must_use]
     pub const fn stats(&self) -> Option<&QuantStats> {
@@ -223,6 +225,33 @@ impl Quantized {
     }
 }
 
+/// # Errors
+/// Those of [`Quantized::from_parts`].
+fn check(
+    format: FormatId,
+    (rows, cols): (usize, usize),
+    granularity: Granularity,
+    codes: &[u8],
+    scales: &Scales,
+) -> Result<(), Error> {
+    let spec = format.spec();
+    granularity.check()?;
+    if spec.bits() > 8 {
+        return Err(Error::CodeWidth { format: spec.name(), expected: spec.bits(), got: 8 });
+    }
+    let expected = rows.saturating_mul(cols);
+    if codes.len() != expected {
+        return Err(Error::Length { what: "slice of codes", expected, got: codes.len() });
+    }
+    scales.check(granularity.groups(rows, cols))?;
+    let mask = spec.code_mask() as u8;
+    if let Some(code) = codes.iter().find(|code| **code & !mask != 0) {
+        let (format, bits) = (spec.name(), spec.bits());
+        return Err(Error::Code { format, bits, got: u32::from(*code) });
+    }
+    Ok(())
+}
+
 /// Some rows of a [`Quantized`], borrowed.
 #[derive(Clone, Copy, Debug)]
 pub struct QuantizedView<'a> {
@@ -238,6 +267,21 @@ pub struct QuantizedView<'a> {
 }
 
 impl<'a> QuantizedView<'a> {
+    /// Of codes, one a byte, and scales that are kept elsewhere.
+    ///
+    /// # Errors
+    /// Those of [`Quantized::from_parts`].
+    pub fn new(
+        format: FormatId,
+        (rows, cols): (usize, usize),
+        granularity: Granularity,
+        codes: &'a [u8],
+        scales: &'a Scales,
+    ) -> Result<Self, Error> {
+        check(format, (rows, cols), granularity, codes, scales)?;
+        Ok(Self { format, rows, cols, granularity, codes, packed: false, scales, first_row: 0 })
+    }
+
     /// The format of the codes.
     #[must_use]
     pub const fn format(&self) -> FormatId {

@@ -101,6 +101,15 @@ impl Scales {
         }
     }
 
+    /// Which direction was computed; the other one is derived.
+    #[must_use]
+    pub const fn native(&self) -> Native {
+        match self {
+            Self::F32 { scale: Some(_), .. } => Native::Scale,
+            Self::F32 { scale: None, .. } | Self::E8M0(_) | Self::E4M3 { .. } => Native::ScaleInv,
+        }
+    }
+
     /// `scale_inv` of group `i` as f32, without the tensor's own factor.
     ///
     /// # Panics
