@@ -92,6 +92,7 @@ macro_rules! kernel_table {
         /// Its functions are unsafe to call on a processor without that instruction set, so the
         /// fields are private and a table is reached through [`Isa`] alone.
         #[derive(Clone, Copy)]
+        #[cfg_attr(not(feature = "std"), allow(dead_code))] // those of tensors, which need it
         pub(crate) struct Kernels {
             /// Whether the kernels with a `past` argument honour it: stores go around the cache
             /// then. Without, go through a buffer and `stream`.
@@ -99,6 +100,7 @@ macro_rules! kernel_table {
             $($name: unsafe fn($($type),*) $(-> $ret)?,)*
         }
 
+        #[cfg_attr(not(feature = "std"), allow(dead_code))]
         impl Kernels {
             $(
                 $(#[$doc])*
