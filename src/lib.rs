@@ -5,6 +5,11 @@
 //!                              format/decode          format/encode
 //!       slices of f64, f32, f16, bf16 ◄──decode── codes u8, u16, packed ──encode──►
 //!                              slice/, through the kernels of arch/
+//!
+//!  f32 / bf16 ──amax──► amax ──scale rule──► scale ──quantize──► Quantized { codes, scales }
+//!              tensor/              scale/           tensor/
+//!                                      ▲ history (delayed scaling)
+//!  a Recipe says, for each of fprop / dgrad / wgrad, how each operand is cast: recipe/
 //! ```
 //!
 //! * **Types** with `half::bf16`'s surface: [`F8E4M3`], [`F8E5M2`], [`F8E4M3FNUZ`],
@@ -15,6 +20,12 @@
 //!   ([`Policy`]).
 //! * **Slices** at the speed of memory, with a scale, statistics and packed codes ([`mod@slice`]).
 //!   Every instruction set and number of threads gives the same bits.
+//! * **Scales**: twenty published rules as one table ([`Rule`]), any [`Granularity`], delayed
+//!   scaling with its history ([`scale`]).
+//! * **Tensors** quantized to the codes and scales of each rule's own engine, transposed, both ways
+//!   in one pass, and back ([`tensor`]).
+//! * **Recipes** as data that prints in one line, with state that resumes bit for bit
+//!   ([`recipe`]).
 //! * **Formats are data.** One row of a table makes a format; yours can be one too
 //!   ([`FormatSpec::custom`]).
 //!

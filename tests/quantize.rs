@@ -12,7 +12,7 @@ use quarter::tensor::{
     Cast, MatMut, MatRef, QuantizeOptions, Quantized, StatsLevel, amax, fake_quantize_into,
     quantize, quantize_both, quantize_into, quantize_transposed,
 };
-use quarter::{FormatId, Isa, RandomStream, Rounding, Rule};
+use quarter::{FormatId, Granularity, Isa, RandomStream, Rounding, Rule};
 
 /// A linear congruential generator's upper bits.
 struct Lcg(u64);
@@ -283,6 +283,94 @@ fn amaxes_are_the_definition() {
             let (alone, shared) = (got(), pool.install(got));
             assert!(same_f32(&alone, &want), "{} of {shape:?}", cast.granularity);
             assert!(same_f32(&shared, &want), "{} of {shape:?}", cast.granularity);
+        }
+    }
+}
+
+#[test]
+fn huge_empty_matrices_end_at_once() {
+    let none: [f32; 0] = [];
+    let src = MatRef::new(&none, 1 << 60, 0).unwrap();
+    let options = QuantizeOptions::new().stats(StatsLevel::Blocks);
+    for cast in
+        ["e2m1:1x16:nvfp4", "e4m3:tensor:te-current", "e4m3:col:torchao", "e4m3:128x1:te-mx"]
+    {
+        let cast: Cast = cast.parse().unwrap();
+        let q = quantize(src, &cast, &options).unwrap();
+        assert_eq!((q.codes().len(), q.rows()), (0, 1 << 60), "{cast}");
+        quantize_both(src, &cast, &cast, &options).map(drop).unwrap_or_default();
+        let mut values = [0.0_f32; 0];
+        let dst = MatMut::new(&mut values, 1 << 60, 0).unwrap();
+        fake_quantize_into(src, &cast, &options, dst).unwrap();
+        q.dequantize_into(MatMut::new(&mut values, 1 << 60, 0).unwrap()).unwrap();
+        amax(src, cast.granularity, true).unwrap();
+    }
+    let rows = "e4m3:row:te-current".parse().unwrap();
+    assert!(quantize(src, &rows, &options).is_err(), "2^60 scales");
+}
+
+#[test]
+fn both_at_once_take_given_scales() {
+    let shape = (200, 330);
+    let mut lcg = Lcg(4);
+    let x: Vec<f32> = (0..shape.0 * shape.1).map(|_| lcg.value(1)).collect();
+    let src = MatRef::new(&x, shape.0, shape.1).unwrap();
+    let options = QuantizeOptions::new();
+    for cast in casts() {
+        let (a, b) = quantize_both(src, &cast, &cast, &options).unwrap();
+        let given = options.scales(a.scales()).scales_t(b.scales());
+        assert!(
+            (a.clone(), b.clone()) == quantize_both(src, &cast, &cast, &given).unwrap(),
+            "{cast}"
+        );
+        let half = options.scales_t(b.scales());
+        assert!((a, b.clone()) == quantize_both(src, &cast, &cast, &half).unwrap(), "{cast}");
+    }
+}
+
+#[test]
+fn symmetric_codes_turn() {
+    for shape in [(37, 301), (300, 130), (1, 5), (5, 0)] {
+        let mut lcg = Lcg(6);
+        let x: Vec<f32> = (0..shape.0 * shape.1).map(|_| lcg.value(1)).collect();
+        let src = MatRef::new(&x, shape.0, shape.1).unwrap();
+        let options = QuantizeOptions::new().stats(StatsLevel::Blocks);
+        for cast in casts() {
+            let turned = quantize(src, &cast, &options).unwrap().transposed();
+            if cast.granularity.is_symmetric() {
+                let want = quantize_transposed(src, &cast, &options).unwrap();
+                assert!(turned.unwrap() == want, "{cast} of {shape:?}");
+            } else {
+                assert!(turned.is_err(), "{cast}");
+            }
+        }
+    }
+}
+
+#[test]
+fn negative_scales_are_the_same_everywhere() {
+    use quarter::tensor::Scales;
+    let scale_inv = vec![-0.5, -0.0, 2.0, f32::NEG_INFINITY];
+    let scales = Scales::F32 { scale: None, scale_inv };
+    let format = FormatId::F8E4M3;
+    let codes: Vec<u8> = (0..4 * 64).map(|i| (i * 5) as u8).collect();
+    let q = Quantized::from_parts(format, (4, 64), Granularity::Row, codes, scales).unwrap();
+    let mut values = vec![0.0_f32; 4 * 64];
+    q.dequantize_into(MatMut::new(&mut values, 4, 64).unwrap()).unwrap();
+    for (i, x) in values.iter().enumerate() {
+        let want = q.view().value(i / 64, i % 64);
+        assert!(x.to_bits() == want.to_bits() || x.is_nan() && want.is_nan(), "{i}: {x} {want}");
+    }
+    let x: Vec<f32> = (0..4 * 64).map(|i| i as f32 - 100.0).collect();
+    let cast: Cast = "e4m3:row:torchao".parse().unwrap();
+    let scale = vec![-2.0, 1.0, -0.5, 3.0];
+    let given = Scales::F32 { scale: Some(scale.clone()), scale_inv: vec![1.0; 4] };
+    for isa in Isa::available() {
+        let options = QuantizeOptions::new().scales(&given).isa(isa);
+        let q = quantize(MatRef::new(&x, 4, 64).unwrap(), &cast, &options).unwrap();
+        for (i, code) in q.codes().iter().enumerate() {
+            let want = quarter::F8E4M3::from_f32_sat(x[i] * scale[i / 64]).to_bits();
+            assert_eq!(*code, want, "{isa:?} {i}");
         }
     }
 }

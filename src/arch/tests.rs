@@ -140,12 +140,20 @@ fn amax_groups_and_columns() {
     });
 }
 
-/// The definition: one f32 operation, a NaN quiet with the sign of the value.
+/// Some of them negative.
+fn signed(seed: u64, factors: Vec<f32>) -> Vec<f32> {
+    let stream = RandomStream { seed: seed ^ 0x51, tensor: 0, step: 0 };
+    let sign = |(i, x): (usize, f32)| if stream.word(i as u64) < 1 << 29 { -x } else { x };
+    factors.into_iter().enumerate().map(sign).collect()
+}
+
+/// The definition: one f32 operation, a NaN quiet with the sign of the value times the factor's.
 fn naive_scale(divide: bool, group: usize, factors: &[f32], src: &[f32]) -> Vec<f32> {
     let one = |(i, x): (usize, &f32)| {
         let factor = factors[i / group];
         let y = if divide { x / factor } else { x * factor };
-        if y.is_nan() { f32::NAN.copysign(*x) } else { y }
+        let sign = f32::from_bits((x.to_bits() ^ factor.to_bits()) & SIGN | 0x3f80_0000);
+        if y.is_nan() { f32::NAN.copysign(sign) } else { y }
     };
     src.iter().enumerate().map(one).collect()
 }
@@ -155,7 +163,7 @@ fn scale_and_unscale_groups() {
     each(|isa, len, specials, seed| {
         let src = values(seed, len, specials);
         for group in GROUPS {
-            let factors = factors(seed, len.div_ceil(group), specials);
+            let factors = signed(seed, factors(seed, len.div_ceil(group), specials));
             for divide in [false, true] {
                 let at = format!("{isa:?} divide {divide} length {len} group {group} seed {seed}");
                 let expected = naive_scale(divide, group, &factors, &src);
@@ -192,7 +200,7 @@ fn encode_groups_of(spec: &FormatSpec, policy: Policy, e: &Encoder) {
         // Seeds 2 and 3: factors that are no special ones.
         let src = values(seed, len, specials);
         for group in GROUPS.into_iter().filter(|group| group % 16 == 0) {
-            let factors = factors(seed, len.div_ceil(group), specials && seed < 2);
+            let factors = signed(seed, factors(seed, len.div_ceil(group), specials && seed < 2));
             let scaled = naive_scale(false, group, &factors, &src);
             let code =
                 |x: &f32| Unpacked::from_f64(f64::from(*x)).encode(spec, policy, 0).unwrap() as u8;

@@ -77,7 +77,7 @@ impl Granularity {
     #[must_use]
     pub const fn groups(self, rows: usize, cols: usize) -> usize {
         let (r, c) = self.grid(rows, cols);
-        r * c
+        r.saturating_mul(c)
     }
 
     /// The same groups of the transposed matrix.

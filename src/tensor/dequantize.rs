@@ -30,12 +30,11 @@ impl Quantized {
     /// The codes' own values, exactly, as bf16: scales apart.
     ///
     /// With these a chip that multiplies BF16 runs the recipe's matrix product: multiply the
-    /// values, and scale each group's sum as the recipe says (`scales`). Products of two values
-    /// of 8-bit formats have at most 8 significant bits, so every product is exact in f32, and
-    /// what may differ from FP8 hardware is how the chip adds: it is inexact where the chip
-    /// accumulates in less than f32, or in another order, or flushes subnormals (code values reach
-    /// down to 2^−16, their products to 2^−32, far above f32's). Scales must not be multiplied
-    /// into the bf16 values, unless they are powers of two and nothing leaves bf16's range.
+    /// values, and scale each group's sum as the recipe says (`scales`). Products of two such
+    /// values have at most 10 significant bits and are at least 2^−34, so every product is exact
+    /// in f32, and what may differ from FP8 hardware is how the chip adds: it is inexact where the
+    /// chip accumulates in less than f32, or in another order. Scales must not be multiplied into
+    /// the bf16 values, unless they are powers of two and nothing leaves bf16's range.
     ///
     /// # Errors
     /// [`Error::Shape`] unless there are rows · cols elements.
@@ -125,6 +124,9 @@ impl QuantizedView<'_> {
         if dst.shape() != self.shape() {
             let (expected, got) = (self.shape(), dst.shape());
             return Err(Error::Shape { what: "destination", expected, got });
+        }
+        if self.rows * self.cols == 0 {
+            return Ok(());
         }
         let decoder = decoder(self.format)?;
         let global = self.scales.global_scale_inv();

@@ -208,8 +208,10 @@ impl<'a> Engine<'a> {
     pub fn peaks(&self) -> Result<Vec<u32>, Error> {
         let mut peaks = scales::room(Vec::new(), self.grid_cols)?;
         let (rows, cols) = self.src.shape();
-        let area = Area::of((rows, cols));
-        self.peaks_of(area, &mut peaks, parts(rows * cols, self.threads));
+        if rows * cols > 0 {
+            let area = Area::of((rows, cols));
+            self.peaks_of(area, &mut peaks, parts(rows * cols, self.threads));
+        }
         Ok(peaks)
     }
 

@@ -23,6 +23,7 @@ pub enum StatsLevel {
 pub struct QuantizeOptions<'a> {
     pub(super) random: Option<RandomStream>,
     pub(super) scales: Option<&'a Scales>,
+    pub(super) scales_t: Option<&'a Scales>,
     pub(super) context: Context,
     pub(super) stats: StatsLevel,
     pub(super) threads: usize,
@@ -42,6 +43,7 @@ impl<'a> QuantizeOptions<'a> {
         Self {
             random: None,
             scales: None,
+            scales_t: None,
             context: Context::default(),
             stats: StatsLevel::None,
             threads: 0,
@@ -58,6 +60,12 @@ impl<'a> QuantizeOptions<'a> {
     /// Scales to use instead of the rule's: one for each group, of the kind that the rule stores.
     pub const fn scales(self, scales: &'a Scales) -> Self {
         Self { scales: Some(scales), ..self }
+    }
+
+    /// The same for the transposed result of [`quantize_both`](super::quantize_both), in the order
+    /// of its own groups.
+    pub const fn scales_t(self, scales: &'a Scales) -> Self {
+        Self { scales_t: Some(scales), ..self }
     }
 
     /// The scale that `te-delayed` and `msamp` keep where the amax gives none.

@@ -70,7 +70,7 @@ fn reusing(
     let engine = Engine::new(src, cast, options)?.folded();
     let mut out = Out::new(&engine, cast, src.shape(), options, old.scales)?;
     if codes.is_empty() {
-        return Ok(out.finish(codes, Counted::new(&engine)));
+        return Ok(out.finish(codes, engine.run(Places::default(), Stored::new(&mut [], 0, false))));
     }
     let known;
     let (engine, places) = if options.scales.is_some() {
@@ -89,7 +89,7 @@ fn reusing(
             } else {
                 encode_stats(engine.spec, values, &mut codes, &options)
             }?;
-            Counted { total, blocks: vec![total] }
+            Counted::of_slice(total)
         }
         None => {
             let stream = 5 * codes.len() >= STREAM;
@@ -124,17 +124,19 @@ pub fn quantize_transposed(
     cast: &Cast,
     options: &QuantizeOptions<'_>,
 ) -> Result<Quantized, Error> {
-    let (_, quantized) = turn(src, None, cast, options, Default::default())?;
+    let scales = (None, options.scales);
+    let (_, quantized) = turn(src, None, cast, scales, options, Default::default())?;
     Ok(quantized)
 }
 
 /// `(quantize(src, cast), quantize_transposed(src, cast_t))`, reading memory once where no group
 /// is larger than the cache: what a layer needs of its input and of its gradient.
 ///
-/// Statistics by blocks, if asked for, are of both.
+/// Statistics by blocks, if asked for, are of both. Scales may be given for either:
+/// [`QuantizeOptions::scales`] and [`QuantizeOptions::scales_t`].
 ///
 /// # Errors
-/// Those of [`quantize`]; scales cannot be given.
+/// Those of [`quantize`].
 ///
 /// ```
 /// use quarter::tensor::{MatRef, QuantizeOptions, quantize_both};
@@ -166,11 +168,9 @@ pub fn quantize_both_into(
     options: &QuantizeOptions<'_>,
     (quantized, quantized_t): (&mut Quantized, &mut Quantized),
 ) -> Result<(), Error> {
-    if options.scales.is_some() {
-        return Err(Error::Cast { why: "two casts at once cannot be given the same scales" });
-    }
     let old = [take(quantized), take(quantized_t)];
-    let (first, second) = turn(src, Some(cast), cast_t, options, old)?;
+    let scales = (options.scales, options.scales_t);
+    let (first, second) = turn(src, Some(cast), cast_t, scales, options, old)?;
     *quantized = match first {
         Some(first) => first,
         None => quantize(src, cast, options)?,

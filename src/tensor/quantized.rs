@@ -209,6 +209,66 @@ impl Quantized {
         Self { rows: self.cols, cols: self.rows, granularity, ..self }
     }
 
+    /// The transpose, of the same codes: for granularities that it does not change.
+    ///
+    /// # Errors
+    /// [`Error::Cast`] for other granularities, whose transposed copy is
+    /// [quantized](super::quantize_transposed) from the source.
+    ///
+    /// ```
+    /// use quarter::tensor::{MatRef, QuantizeOptions, quantize, quantize_transposed};
+    /// let w: Vec<f32> = (0..200 * 300).map(|i| (i as f32).cos()).collect();
+    /// let (w, options) = (MatRef::new(&w, 200, 300)?, QuantizeOptions::new());
+    /// let cast = "e4m3:128x128:te-block".parse()?;
+    /// let turned = quantize(w, &cast, &options)?.transposed()?;
+    /// assert_eq!(turned, quantize_transposed(w, &cast, &options)?);
+    /// # Ok::<(), quarter::Error>(())
+    /// ```
+    pub fn transposed(&self) -> Result<Self, Error> {
+        /// Rows and columns that are turned at a time.
+        const TILE: usize = 128;
+        if !self.granularity.is_symmetric() {
+            let why = "codes of this granularity cannot be transposed: quantize the transpose";
+            return Err(Error::Cast { why });
+        }
+        let mut source = self.clone();
+        source.unpack();
+        let (rows, cols) = (self.rows, self.cols);
+        let kernels = Isa::best().kernels();
+        let mut codes = vec![0; source.codes.len()];
+        let (mut tile, mut turned) = ([0; TILE * TILE], [0; TILE * TILE]);
+        for (row, col) in (0..rows)
+            .step_by(TILE)
+            .flat_map(|row| (0..cols).step_by(TILE).map(move |col| (row, col)))
+        {
+            let (height, width) = (TILE.min(rows - row), TILE.min(cols - col));
+            for (r, line) in tile.chunks_exact_mut(width).take(height).enumerate() {
+                let at = (row + r) * cols + col;
+                line.copy_from_slice(&source.codes[at..at + width]);
+            }
+            let n = height * width;
+            kernels.transpose_u8(height, width, &tile[..n], &mut turned[..n]);
+            for (c, line) in turned[..n].chunks_exact(height).enumerate() {
+                let at = (col + c) * rows + row;
+                codes[at..at + height].copy_from_slice(line);
+            }
+        }
+        let grid = self.granularity.grid(rows, cols);
+        let mut result = Self {
+            rows: cols,
+            cols: rows,
+            codes,
+            packed: false,
+            scales: source.scales.transposed(grid.1),
+            block_stats: super::scales::transposed(&source.block_stats, grid.1),
+            ..*self
+        };
+        if self.packed {
+            result.pack()?;
+        }
+        Ok(result)
+    }
+
     /// It as a view.
     #[must_use]
     pub fn view(&self) -> QuantizedView<'_> {
@@ -300,10 +360,22 @@ impl<'a> QuantizedView<'a> {
         self.granularity
     }
 
-    /// The codes of these rows; of packed ones all of the matrix.
+    /// The codes of these rows, one a byte or packed.
     #[must_use]
     pub const fn codes(&self) -> &'a [u8] {
         self.codes
+    }
+
+    /// Whether the codes are packed.
+    #[must_use]
+    pub const fn is_packed(&self) -> bool {
+        self.packed
+    }
+
+    /// The scales of the whole matrix: [`group`](Self::group) says which is whose.
+    #[must_use]
+    pub const fn scales(&self) -> &'a Scales {
+        self.scales
     }
 
     /// The scale by which the code of element (row, col) is multiplied, without the tensor's own

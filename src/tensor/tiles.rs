@@ -25,25 +25,50 @@ const STRIP: usize = 1024;
 /// The least columns of a tile of several rows, so that rows are read in whole pages.
 const NARROW: usize = 1024;
 
-/// What was counted of an area: in all, and in each group of the matrix where that was asked for.
+/// What was counted of an area: in all, and in each of its groups where that was asked for.
 #[derive(Clone, Debug)]
 pub(super) struct Counted {
     pub total: QuantStats,
+    /// Of groups that follow each other in the grid.
     pub blocks: Vec<QuantStats>,
+    /// The first one's index.
+    pub start: usize,
 }
 
 impl Counted {
-    pub fn new(engine: &Engine<'_>) -> Self {
-        let blocks = match engine.stats {
-            StatsLevel::None | StatsLevel::Tensor => 0,
-            StatsLevel::Blocks => engine.src.shape().0.div_ceil(engine.block.0) * engine.grid_cols,
-        };
-        Self { total: QuantStats::default(), blocks: vec![QuantStats::default(); blocks] }
+    pub fn new(engine: &Engine<'_>, area: Area) -> Self {
+        let total = QuantStats::default();
+        if engine.stats != StatsLevel::Blocks || area.height() * area.width() == 0 {
+            return Self { total, blocks: Vec::new(), start: 0 };
+        }
+        let index =
+            |row: usize, col: usize| row / engine.block.0 * engine.grid_cols + col / engine.block.1;
+        let start = index(area.rows.0, area.cols.0);
+        let end = index(area.rows.1 - 1, area.cols.1 - 1) + 1;
+        Self { total, blocks: vec![total; end - start], start }
     }
 
+    /// Of one slice that is one group.
+    pub fn of_slice(total: QuantStats) -> Self {
+        Self { total, blocks: vec![total], start: 0 }
+    }
+
+    /// The statistics of groups from this index on.
+    fn from(&mut self, index: usize) -> &mut [QuantStats] {
+        self.blocks.get_mut(index.wrapping_sub(self.start)..).unwrap_or_default()
+    }
+
+    /// With those of an area that follows: its first groups may be the last ones here.
     pub fn merge(mut self, other: Self) -> Self {
-        for (a, b) in self.blocks.iter_mut().zip(other.blocks) {
-            *a = a.merge(b);
+        if self.blocks.is_empty() {
+            (self.blocks, self.start) = (other.blocks, other.start);
+        } else if !other.blocks.is_empty() {
+            let at = other.start - self.start;
+            let shared = self.blocks.len() - at;
+            for (a, b) in self.blocks[at..].iter_mut().zip(&other.blocks) {
+                *a = a.merge(*b);
+            }
+            self.blocks.extend(other.blocks.into_iter().skip(shared));
         }
         Self { total: self.total.merge(other.total), ..self }
     }
@@ -101,6 +126,9 @@ impl Engine<'_> {
     /// Everything, on this thread or on those of the caller's pool.
     pub fn run<T: Target>(&self, places: Places<'_>, target: T) -> Counted {
         let (rows, cols) = self.src.shape();
+        if rows * cols == 0 {
+            return Counted::new(self, Area::of((0, 0)));
+        }
         self.split(Area::of((rows, cols)), places, target, parts(rows * cols, self.threads))
     }
 
@@ -139,7 +167,7 @@ impl Engine<'_> {
     }
 
     fn serial<T: Target>(&self, area: Area, mut places: Places<'_>, mut target: T) -> Counted {
-        let mut counted = Counted::new(self);
+        let mut counted = Counted::new(self, area);
         self.area(area, &mut places, &mut target, &mut Scratch::new(), &mut counted);
         target.finish(self);
         counted
@@ -217,7 +245,7 @@ impl Engine<'_> {
             self.src.fetch(self.kernels, tile.rows.0, ahead);
         }
         for row in tile.rows.0..tile.rows.1 {
-            let blocks = counted.blocks.get_mut(index..).unwrap_or_default();
+            let blocks = counted.from(index);
             let total = self.encode_row(row, tile, scratch, target, blocks);
             counted.total = counted.total.merge(total);
         }

@@ -9,7 +9,7 @@ use super::options::QuantizeOptions;
 use super::pieces::Area;
 use super::quantize::{Out, quantize, room};
 use super::quantized::Quantized;
-use super::scales::Places;
+use super::scales::{Places, Scales};
 use super::target::{Stored, Target, Transposed};
 use super::tiles::{Counted, Scratch, TALL, TILE};
 use super::view::MatRef;
@@ -30,6 +30,7 @@ pub(super) fn turn(
     src: MatRef<'_>,
     cast: Option<&Cast>,
     cast_t: &Cast,
+    (scales, scales_t): (Option<&Scales>, Option<&Scales>),
     options: &QuantizeOptions<'_>,
     [old, old_t]: [Quantized; 2],
 ) -> Result<(Option<Quantized>, Quantized), Error> {
@@ -37,22 +38,24 @@ pub(super) fn turn(
     let cast_t = &cast_t.transposed();
     if shape.0 <= 1 || shape.1 <= 1 {
         // Codes and scales are in the same order either way.
+        let options = &QuantizeOptions { scales: scales_t, ..*options };
         return Ok((None, quantize(src, cast_t, options)?.relabelled()));
     }
     let grid = cast_t.granularity.grid(shape.0, shape.1);
     // Given scales are those of the transposed matrix.
-    if let Some(scales) = options.scales {
+    if let Some(scales) = scales_t {
         scales.check(cast_t.granularity.groups(shape.0, shape.1))?;
     }
-    let given = options.scales.map(|scales| scales.clone().transposed(grid.0));
-    let options = &QuantizeOptions { scales: given.as_ref(), ..*options };
+    let given = scales_t.map(|scales| scales.clone().transposed(grid.0));
+    let options_t = &QuantizeOptions { scales: given.as_ref(), ..*options };
+    let options = &QuantizeOptions { scales, ..*options };
     let mut codes_t = room(src, old_t.codes)?;
     let mut codes = match cast {
         Some(_) => room(src, old.codes)?,
         None => Vec::new(),
     };
-    let engine_t = Engine::new(src, cast_t, options)?;
-    let mut out_t = Out::new(&engine_t, cast_t, shape, options, old_t.scales)?;
+    let engine_t = Engine::new(src, cast_t, options_t)?;
+    let mut out_t = Out::new(&engine_t, cast_t, shape, options_t, old_t.scales)?;
     let mut known_t = given.clone();
     if engine_t.is_two_pass(TALL) {
         out_t.scales = engine_t.scales()?;
@@ -66,9 +69,11 @@ pub(super) fn turn(
     if let Some(cast) = cast {
         let first = Engine::new(src, cast, options)?;
         let mut first_out = Out::new(&first, cast, shape, options, old.scales)?;
-        if first.is_two_pass(TALL) {
+        if scales.is_some() {
+            known = Some(first_out.scales.clone());
+        } else if first.is_two_pass(TALL) {
             // One scale for all is the same for the transpose.
-            let same = if cast == cast_t { known_t.clone() } else { None };
+            let same = known_t.clone().filter(|_| cast == cast_t && scales_t.is_none());
             first_out.scales = same.map_or_else(|| first.scales(), Ok)?;
             known = Some(first_out.scales.clone());
         }
@@ -139,9 +144,10 @@ impl Job<'_> {
 
     fn serial(&self, rows: (usize, usize), mut sinks: Sinks<'_>) -> (Counted, Counted) {
         let mut scratch = Scratch::new();
-        let mut counted_t = Counted::new(self.engine_t);
-        let mut counted = Counted::new(self.engine.unwrap_or(self.engine_t));
         let cols = self.engine_t.src.shape().1;
+        let area = Area { rows, cols: (0, cols) };
+        let mut counted_t = Counted::new(self.engine_t, area);
+        let mut counted = Counted::new(self.engine.unwrap_or(self.engine_t), area);
         for row in (rows.0..rows.1).step_by(self.size.0) {
             for col in (0..cols).step_by(self.size.1) {
                 let end = (row.saturating_add(self.size.0), col.saturating_add(self.size.1));

@@ -145,7 +145,7 @@ impl<'a> MatRef<'a> {
     }
 }
 
-/// The piece of a row that was made f32 last: of a short row it is wanted twice.
+/// The piece of a row that was made f32 last: of a short row it is wanted twice. One for each source.
 pub(super) struct Widened {
     values: Vec<f32>,
     holds: Option<(usize, usize, usize)>,

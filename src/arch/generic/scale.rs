@@ -1,7 +1,8 @@
 //! Groups of neighbours, each times (or by) a factor of its own.
 //!
 //! The sign of a NaN that an operation makes differs between processors. Here the operation is on
-//! magnitudes, and every result has the sign of its value; a NaN is the quiet one.
+//! magnitudes, and every result has the sign of its value times that of its factor;
+//! a NaN is the quiet one.
 
 use super::super::Words;
 use super::super::encoder::Encoder;
@@ -12,13 +13,13 @@ const INF: u32 = 0x7f80_0000;
 const QUIET_NAN: u32 = 0x7fc0_0000;
 const BUFFER: usize = 512;
 
-/// One value by one factor, which is not negative.
+/// One value by one factor.
 #[inline(always)]
 fn one<const DIVIDE: bool>(x: f32, factor: f32) -> f32 {
-    let magnitude = if DIVIDE { x.abs() / factor } else { x.abs() * factor };
+    let magnitude = if DIVIDE { x.abs() / factor.abs() } else { x.abs() * factor.abs() };
     let bits = magnitude.to_bits() & !SIGN;
     let bits = if bits as i32 > INF as i32 { QUIET_NAN } else { bits };
-    f32::from_bits(bits | x.to_bits() & SIGN)
+    f32::from_bits(bits | (x.to_bits() ^ factor.to_bits()) & SIGN)
 }
 
 /// `src` times the factor of its group, or divided by it.

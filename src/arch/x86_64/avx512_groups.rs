@@ -159,11 +159,13 @@ pub(super) fn unscale_groups(group: usize, factors: &[f32], values: &mut [f32]) 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,popcnt")]
 fn one<const DIVIDE: bool>(x: __m512i, factor: __m512) -> __m512i {
     let magnitude = _mm512_set1_epi32(i32::MAX);
+    let sign = _mm512_xor_si512(x, _mm512_castps_si512(factor));
     let a = _mm512_castsi512_ps(_mm512_and_si512(x, magnitude));
+    let factor = _mm512_abs_ps(factor);
     let y = if DIVIDE { _mm512_div_ps(a, factor) } else { _mm512_mul_ps(a, factor) };
     // The processor's NaN are quiet: at least this, of either sign.
     let y = _mm512_min_epu32(_mm512_castps_si512(y), _mm512_set1_epi32(0x7fc0_0000));
-    _mm512_ternarylogic_epi32::<0xd8>(x, y, magnitude) // magnitude ? y : x
+    _mm512_ternarylogic_epi32::<0xd8>(sign, y, magnitude) // magnitude ? y : sign
 }
 
 /// The factor of each register of sixteen in turn; 1 after the last.
