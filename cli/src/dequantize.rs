@@ -18,7 +18,8 @@ The value of an element is fl(code * scale_inv) in f32, then rounded to nearest 
 IN: a .safetensors file, a model's index (model.safetensors.index.json) or the directory of a model. \
 OUT is then a file or a directory: as many shards, with an index and with a config.json without \
 quantization_config. Tensors that hold no codes are copied as they are. DeepSeek-V3's layout \
-(weight_scale_inv), compressed-tensors' and ModelOpt's (weight_scale), torchao's and MX are understood.
+(weight_scale_inv), compressed-tensors' and ModelOpt's (weight_scale), torchao's and MX are understood. \
+A directory OUT that holds a model which quarter did not make is refused.
 OUT.npy: for a file that `quarter quantize` made of an array. It holds float32; with --to bf16 \
 its values are those of bf16, for which NumPy has no type.
 Shards appear when they are complete and have been read back. After a kill, the same command goes on.")]

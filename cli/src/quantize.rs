@@ -6,7 +6,7 @@ use crate::checkpoint::convert::{convert, metadata};
 use crate::checkpoint::encode::{
     Quantize, code_bytes, codes_dtype, recipe_cast, scale_bytes, scale_dtype, single_bytes,
 };
-use crate::checkpoint::header::{Dtype, Header, Texts};
+use crate::checkpoint::header::{Dtype, Header, TensorInfo, Texts, show};
 use crate::checkpoint::layout::CAST;
 use crate::checkpoint::patterns::{PatternArgs, Patterns};
 use crate::checkpoint::pipeline::{Copy, Plan, Target, Task, verify};
@@ -35,7 +35,8 @@ by; with global_scale_inv for nvfp4); its metadata has cast, format and source.
 IN: a .safetensors file, a model's index or the directory of a model. OUT is then a file or a \
 directory: as many shards, with an index and a config.json with quantization_config. Quantized are \
 matrices named *.weight, but no embeddings, norms, output heads and routers; --include chooses others. \
-128x128 casts to e4m3 have DeepSeek-V3's layout.
+128x128 casts to e4m3 have DeepSeek-V3's layout. A directory OUT that holds a model which quarter did \
+not make is refused.
 Shards appear when they are complete and have been read back. After a kill, the same command goes on.")]
 #[command(group(clap::ArgGroup::new("how").required(true)))]
 pub struct Args {
@@ -112,13 +113,12 @@ fn model(args: &Args, cast: &Cast) -> anyhow::Result<String> {
     for (number, shard) in source.shards.iter().enumerate() {
         let inputs = BTreeSet::from([number]);
         let mut texts = metadata(&source, number, &inputs, &settings, false)?;
-        let mut tasks = Vec::new();
+        let (mut tasks, mut sources) = (Vec::new(), BTreeSet::new());
         for tensor in 0..shard.header.tensors.len() {
             let input = At { shard: number, tensor };
             match chosen(&source, input, &patterns) {
                 Some(dtype) => {
-                    texts.insert(CAST.to_owned(), cast.to_string());
-                    texts.insert("source".to_owned(), dtype.to_string().to_lowercase());
+                    sources.insert(dtype.to_string().to_lowercase());
                     count += 1;
                     tasks.push(quantized(&source, input, cast, args)?);
                 }
@@ -133,9 +133,10 @@ fn model(args: &Args, cast: &Cast) -> anyhow::Result<String> {
                 }
             }
         }
+        describe(&mut texts, cast, sources);
         plans.push(Plan::new(shard.name.clone(), texts, inputs, tasks)?);
     }
-    ensure!(count > 0, "{label}: no tensor is to be quantized; --include GLOB chooses some");
+    ensure!(count > 0, "{label}: no tensor is to be quantized{}", why(&source, &patterns));
     skipped.sort();
     let config =
         source.config.as_ref().map(|config| config::with_quantization(config, cast, &skipped));
@@ -150,6 +151,33 @@ fn chosen(source: &Source, at: At, patterns: &Patterns) -> Option<Dtype> {
     (matrix && Quantize::takes(info.dtype) && patterns.choose(name)).then_some(info.dtype)
 }
 
+/// What a shard's metadata says of its codes.
+fn describe(texts: &mut Texts, cast: &Cast, mut sources: BTreeSet<String>) {
+    let Some(first) = sources.pop_first() else { return };
+    texts.insert(CAST.to_owned(), cast.to_string());
+    // A model's format is its framework's name, without which engines do not load it.
+    texts.entry("format".to_owned()).or_insert_with(|| cast.format.to_string());
+    if sources.is_empty() {
+        texts.insert("source".to_owned(), first);
+    } else {
+        texts.remove("source"); // no one type holds for all
+    }
+}
+
+/// Why patterns choose nothing, after "no tensor is to be quantized".
+fn why(source: &Source, patterns: &Patterns) -> String {
+    let named =
+        source.tensors().map(|at| source.tensor(at)).filter(|(name, _)| patterns.choose(name));
+    let Some((name, info)) = named.max_by_key(|(_, info)| info.shape.len()) else {
+        return "; --include GLOB chooses some".to_owned();
+    };
+    let (name, TensorInfo { dtype, shape, .. }) = (show(name), info);
+    if shape.len() != 2 || shape.contains(&0) {
+        return format!(": only matrices are, and {name} has shape {shape:?}");
+    }
+    format!(": only F64, F32, F16 and BF16 are, and {name} is of {dtype}")
+}
+
 fn quantized(source: &Source, input: At, cast: &Cast, args: &Args) -> anyhow::Result<Task> {
     let (name, info) = source.tensor(input);
     let [rows, cols] = info.shape[..] else { bail!("{name:?} is no matrix") };
@@ -161,6 +189,9 @@ fn quantized(source: &Source, input: At, cast: &Cast, args: &Args) -> anyhow::Re
     Ok(Task { input, targets, work: Box::new(work) })
 }
 
+/// Scales of an array without elements: a header of some bytes may ask for any number.
+const MOST_SCALES: usize = 1 << 20;
+
 fn array(args: &Args, cast: &Cast) -> anyhow::Result<String> {
     let label = args.input.display();
     let array = Array::read(&args.input).with_context(|| label.to_string())?;
@@ -169,6 +200,16 @@ fn array(args: &Args, cast: &Cast) -> anyhow::Result<String> {
         None => array,
     };
     let (rows, cols) = (array.rows, array.cols);
+    if rows == 0 || cols == 0 {
+        let (high, wide) = cast.granularity.grid(rows, cols);
+        let scales = high.saturating_mul(wide);
+        ensure!(
+            scales <= MOST_SCALES,
+            "{label}: shape ({rows}, {cols}) has 0 elements and {scales} scales for {}, \
+             and without elements {MOST_SCALES} are the most",
+            cast.granularity
+        );
+    }
     let stream = RandomStream { seed: args.seed, tensor: 0, step: 0 };
     let options = QuantizeOptions::new().random(stream).stats(StatsLevel::Tensor);
     let codes = codes_dtype(cast, args.packed, cols)?; // before the work

@@ -3,10 +3,11 @@
 //! A shard takes its name when it is on the disk and has been read back; the index follows when
 //! all have theirs. While shards change there is no index and no config, so nobody loads half of a
 //! model. A second run finds the shards that are complete by their headers, in which the settings
-//! and a number for the input stand, and goes on.
+//! and a number for the input stand, and goes on. A directory that holds anything else of a model
+//! is refused before it is touched: see [`check_own`].
 
-use super::header::{Texts, show};
-use super::index::Index;
+use super::header::{Header, Texts, show};
+use super::index::{Index, is_index};
 use super::pipeline::{Plan, verify};
 use super::source::{CONFIG, Source, read_at};
 use crate::output::{Output, directory_of, remove_stale};
@@ -14,6 +15,7 @@ use anyhow::{Context as _, anyhow, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -23,6 +25,8 @@ use std::thread;
 
 /// The key of a file's metadata under which it says what made it.
 pub const MADE: &str = "quarter";
+/// Every text under that key has it.
+const INPUT: &str = " input=";
 /// Files beside a model that go with it, by extension.
 const BESIDE: [&str; 6] = ["json", "txt", "model", "tiktoken", "jinja", "py"];
 /// Larger ones are left.
@@ -69,11 +73,12 @@ pub fn metadata(
         }
     }
     let version = env!("CARGO_PKG_VERSION");
-    texts.insert(MADE.to_owned(), format!("{version} {settings} input={crc:08x}"));
+    texts.insert(MADE.to_owned(), format!("{version} {settings}{INPUT}{crc:08x}"));
     Ok(texts)
 }
 
-/// Writes all plans: to the file `out`, or into the directory if the source is one.
+/// Writes all plans: to the file `out`, or into the directory if the source is one. What is in a
+/// directory and was not made here stays as it is.
 ///
 /// # Errors
 /// Whatever goes wrong. Then shards that are complete stay, and nothing else.
@@ -128,6 +133,8 @@ fn directory(
     if let Err(fs::TryLockError::WouldBlock) = lock.try_lock() {
         bail!("cannot write {}: another quarter is writing it", out.display());
     }
+    check_own(source, plans, root, out)
+        .with_context(|| format!("cannot write {}", out.display()))?;
     remove_stale(out).with_context(|| format!("cannot read {}", out.display()))?;
     let index = source.index.as_ref().map(|(name, index)| {
         let mut new = Index { metadata: index.metadata.clone(), ..Index::default() };
@@ -139,6 +146,8 @@ fn directory(
             }
         }
         new.metadata.insert("total_size".to_owned(), total.into());
+        let made = plans.first().and_then(|plan| plan.header.metadata.get(MADE));
+        new.metadata.extend(made.map(|made| (MADE.to_owned(), made.clone().into())));
         (out.join(name), new)
     });
     let files: Vec<_> = plans.iter().map(|plan| (plan, out.join(&plan.name))).collect();
@@ -162,6 +171,55 @@ fn directory(
         write_json(path, &serde_json::to_value(index)?)?;
     }
     Ok(done)
+}
+
+/// That a directory holds nothing of a model but what this program made, under names that it would
+/// give now. A config has no mark of its own: it is ours if the index or a shard beside it is. Nor
+/// have other files: where nothing is ours, none of them is replaced by a different one.
+fn check_own(source: &Source, plans: &[Plan], root: &Path, out: &Path) -> anyhow::Result<()> {
+    let index = source.index.as_ref().map(|(name, _)| name.as_str());
+    let mut own = false;
+    for entry in fs::read_dir(out)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let shard = path.extension().is_some_and(|extension| extension == "safetensors");
+        if !shard && !is_index(&path) || path.is_dir() {
+            continue;
+        }
+        let shown = show(&name);
+        ensure!(is_made(&path, shard), "it holds {shown}, which quarter did not make");
+        let known = index == Some(&name) || plans.iter().any(|plan| plan.name == name);
+        ensure!(known, "it holds {shown} of another model");
+        own = true;
+    }
+    if own {
+        return Ok(());
+    }
+    let config = fs::symlink_metadata(out.join(CONFIG)).is_ok();
+    ensure!(!config, "it holds {CONFIG:?}, and nothing that quarter made");
+    for (name, path) in beside(root)? {
+        let old = out.join(&name);
+        if fs::symlink_metadata(&old).is_ok() {
+            let shown = show(&name.to_string_lossy());
+            let same = fs::read(&path)? == fs::read(&old).with_context(|| shown.clone())?;
+            ensure!(same, "it holds another {shown}, and nothing that quarter made");
+        }
+    }
+    Ok(())
+}
+
+/// Whether this program made a shard or an index, by what is written in it.
+fn is_made(path: &Path, shard: bool) -> bool {
+    if !path.is_file() {
+        return false;
+    }
+    let made = if shard {
+        File::open(path).ok().and_then(|file| Header::texts(file).ok()?.remove(MADE))
+    } else {
+        let index = Index::read(path).ok();
+        index.and_then(|index| Some(index.metadata.get(MADE)?.as_str()?.to_owned()))
+    };
+    made.is_some_and(|made| made.contains(INPUT))
 }
 
 /// Writes the files that are not complete; `before` runs if there is any.
@@ -250,24 +308,32 @@ fn write_json(path: &Path, value: &Value) -> anyhow::Result<()> {
     output.finish_durably()
 }
 
-/// Copies the tokenizer and what else is small and goes with a model.
-fn copy_beside(root: &Path, out: &Path) -> anyhow::Result<()> {
+/// The tokenizer and what else is small and goes with a model: names and paths.
+fn beside(root: &Path) -> io::Result<Vec<(OsString, PathBuf)>> {
+    let mut found = Vec::new();
     for entry in fs::read_dir(root)? {
-        let path = entry?.path();
-        let Some(name) = path.file_name() else { continue };
+        let entry = entry?;
+        let (name, path) = (entry.file_name(), entry.path());
         let known = path.extension().and_then(|extension| extension.to_str());
         let known = known.is_some_and(|extension| BESIDE.contains(&extension));
-        if !known || name == CONFIG || super::index::is_index(&path) {
+        if !known || name == CONFIG || is_index(&path) {
             continue;
         }
-        let label = || format!("cannot copy {}", show(&name.to_string_lossy()));
         let Ok(metadata) = fs::metadata(&path) else { continue };
         if metadata.is_file() && metadata.len() <= MAX_BESIDE {
-            let mut output = Output::create(&out.join(name))?;
-            let mut file = File::open(&path).with_context(label)?;
-            io::copy(&mut file, &mut output).with_context(label)?;
-            output.finish()?;
+            found.push((name, path));
         }
+    }
+    Ok(found)
+}
+
+fn copy_beside(root: &Path, out: &Path) -> anyhow::Result<()> {
+    for (name, path) in beside(root)? {
+        let label = || format!("cannot copy {}", show(&name.to_string_lossy()));
+        let mut output = Output::create(&out.join(&name))?;
+        let mut file = File::open(&path).with_context(label)?;
+        io::copy(&mut file, &mut output).with_context(label)?;
+        output.finish()?;
     }
     Ok(())
 }

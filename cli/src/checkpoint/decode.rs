@@ -3,15 +3,15 @@
 //! y = fl(code · scale_inv) in f32, rounded to nearest even for bf16.
 
 use super::buffer::{Buffer, Bytes};
-use super::header::Dtype;
+use super::header::{Dtype, show};
 use super::layout::{self, Layout, Scales};
 use super::pipeline::{PIECE, Run, Sink, Work};
 use super::source::Source;
-use anyhow::ensure;
+use anyhow::bail;
 use quarter::slice::{
     Codes, CodesMut, DecodeOptions, EncodeOptions, Values, ValuesMut, decode, encode,
 };
-use quarter::{FormatId, Granularity, Policy};
+use quarter::{FormatId, Policy};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -62,25 +62,19 @@ pub struct Dequantize {
     pub to: To,
 }
 
-/// Rows that fill whole bytes, packed or not.
-const ROWS: usize = 4;
+/// Elements that are decoded at a time.
+const CHUNK: usize = 1 << 14;
 
 impl Dequantize {
     /// Bits of a code as it is stored.
     fn bits(&self) -> usize {
         if self.layout.packed { self.layout.format.spec().bits() as usize } else { 8 }
     }
-
-    /// Bytes of so many rows that fill whole bytes.
-    fn row_bytes(&self, rows: usize) -> usize {
-        rows * self.layout.cols * self.bits() / 8
-    }
 }
 
 impl Work for Dequantize {
     fn piece(&self) -> usize {
-        let bytes = self.row_bytes(ROWS).max(1);
-        (PIECE / bytes).max(1) * bytes
+        PIECE - PIECE % (3 << 12) // whole codes, of six bits too; rows are cut anywhere
     }
 
     fn output(&self, input: usize) -> usize {
@@ -90,7 +84,10 @@ impl Work for Dequantize {
 
     fn start(&self, source: &Source) -> anyhow::Result<Arc<dyn Run>> {
         let scales = layout::scales(source, &self.layout)?;
-        Ok(Arc::new(Started { layout: self.layout.clone(), to: self.to, scales }))
+        let shard = &source.shards[self.layout.codes.shard];
+        let name = show(source.tensor(self.layout.codes).0);
+        let label = format!("{}: tensor {name}", shard.label);
+        Ok(Arc::new(Started { layout: self.layout.clone(), to: self.to, scales, label }))
     }
 }
 
@@ -100,11 +97,13 @@ struct Started {
     layout: Layout,
     to: To,
     scales: Scales,
+    /// The file and the tensor of the codes.
+    label: String,
 }
 
 impl Run for Started {
     fn run(&self, at: usize, input: Buffer, out: &mut Sink<'_>) -> anyhow::Result<()> {
-        let Layout { format, packed, cols, .. } = self.layout;
+        let Layout { format, packed, .. } = self.layout;
         let spec = format.spec();
         let bits = if packed { spec.bits() as usize } else { 8 };
         let first = at * 8 / bits;
@@ -117,30 +116,29 @@ impl Run for Started {
         } else {
             let codes: &[u8] = input.as_slice();
             let most = spec.code_mask();
-            if most < 0xff {
-                let wrong = codes.iter().find(|code| u64::from(**code) > most);
-                ensure!(
-                    wrong.is_none(),
-                    "a code is {wrong:x?}, and those of {format} end at {most:#x}"
+            let wrong = |code: &u8| u64::from(*code) > most;
+            if most < 0xff
+                && let Some(i) = codes.iter().position(wrong)
+            {
+                let (index, code) = (index(first + i, &self.layout.shape), codes[i]);
+                let label = &self.label;
+                bail!(
+                    "{label}: the code at {index:?} is {code:#x}, and those of {format} end at {most:#x}"
                 );
             }
             codes
         };
         let mut values = out.buffer(n * self.to.size())?;
-        // At a time, a row, or for rows that are short several.
-        let rows = (1 << 14) / cols.max(1) + 1;
-        let chunk = rows * cols;
-        let first_row = first / cols;
         match self.to {
             To::F32 => {
-                each(values.as_mut_slice(), codes, chunk, |i, values: &mut [f32], codes| {
-                    self.rows(first_row + i * rows, codes, values)
+                each(values.as_mut_slice(), codes, |i, values: &mut [f32], codes| {
+                    self.values(first + i * CHUNK, codes, values)
                 })?;
             }
             To::Bf16 => {
-                each(values.as_mut_slice(), codes, chunk, |i, words: &mut [u16], codes| {
+                each(values.as_mut_slice(), codes, |i, words: &mut [u16], codes| {
                     let mut values = vec![0.0; codes.len()];
-                    self.rows(first_row + i * rows, codes, &mut values)?;
+                    self.values(first + i * CHUNK, codes, &mut values)?;
                     let options = EncodeOptions::new(Policy::NONFINITE).threads(1);
                     let spec = FormatId::Bf16.spec();
                     encode(spec, Values::F32(&values), CodesMut::U16(words), &options)
@@ -156,23 +154,29 @@ impl Run for Started {
 }
 
 impl Started {
-    /// Whole rows from row `first` on.
-    fn rows(&self, first: usize, codes: &[u8], values: &mut [f32]) -> quarter::Result<()> {
+    /// Elements from number `first` on.
+    fn values(&self, first: usize, codes: &[u8], values: &mut [f32]) -> quarter::Result<()> {
         let Layout { format, rows, cols, granularity, .. } = self.layout;
         let options = DecodeOptions::new().threads(1);
         decode(format.spec(), Codes::U8(codes), ValuesMut::F32(&mut *values), &options)?;
         let (r, c) = granularity.block(rows, cols);
         let (high, wide) = granularity.grid(rows, cols);
-        for (row, values) in (first..).zip(values.chunks_mut(cols)) {
-            let row = row / rows * high + row % rows / r;
-            let scales = &self.scales.groups[row * wide..];
-            if granularity == Granularity::Col || c == 1 {
+        let (mut row, mut col, mut rest) = (first / cols, first % cols, &mut *values);
+        while !rest.is_empty() {
+            let (values, after) = rest.split_at_mut(rest.len().min(cols - col));
+            let line = row / rows * high + row % rows / r;
+            let scales = &self.scales.groups[line * wide + col / c..];
+            if c == 1 {
                 values.iter_mut().zip(scales).for_each(|(value, scale)| *value *= scale);
             } else {
-                for (values, scale) in values.chunks_mut(c).zip(scales) {
+                let begun = values.len().min(c - col % c);
+                let (begun, whole) = values.split_at_mut(begun);
+                for (values, scale) in std::iter::once(begun).chain(whole.chunks_mut(c)).zip(scales)
+                {
                     values.iter_mut().for_each(|value| *value *= scale);
                 }
             }
+            (row, col, rest) = (row + 1, 0, after);
         }
         if self.scales.after != 1.0 {
             values.iter_mut().for_each(|value| *value *= self.scales.after);
@@ -181,17 +185,25 @@ impl Started {
     }
 }
 
+/// Where an element is, by its number.
+fn index(mut number: usize, shape: &[usize]) -> Vec<usize> {
+    let mut index = vec![0; shape.len()];
+    for (place, n) in index.iter_mut().zip(shape).rev() {
+        (*place, number) = (number % n, number / n);
+    }
+    index
+}
+
 /// Runs on chunks of both, in the pool if we are in one.
 fn each<T: Send>(
     values: &mut [T],
     codes: &[u8],
-    chunk: usize,
     run: impl Fn(usize, &mut [T], &[u8]) -> quarter::Result<()> + Sync,
 ) -> quarter::Result<()> {
     if rayon::current_thread_index().is_some() {
-        let pairs = values.par_chunks_mut(chunk).zip(codes.par_chunks(chunk)).enumerate();
+        let pairs = values.par_chunks_mut(CHUNK).zip(codes.par_chunks(CHUNK)).enumerate();
         return pairs.try_for_each(|(i, (values, codes))| run(i, values, codes));
     }
-    let mut pairs = values.chunks_mut(chunk).zip(codes.chunks(chunk)).enumerate();
+    let mut pairs = values.chunks_mut(CHUNK).zip(codes.chunks(CHUNK)).enumerate();
     pairs.try_for_each(|(i, (values, codes))| run(i, values, codes))
 }

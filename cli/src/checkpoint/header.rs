@@ -60,6 +60,20 @@ impl Header {
         Self::parse(&text, rest - length)
     }
 
+    /// The texts of a file, whatever its tensors are: it may have been cut.
+    ///
+    /// # Errors
+    /// If there is no header.
+    pub fn texts(mut file: impl Read) -> anyhow::Result<Texts> {
+        let mut prefix = [0; PREFIX as usize];
+        file.read_exact(&mut prefix)?;
+        let length = u64::from_le_bytes(prefix);
+        ensure!(length <= MAX_HEADER, "header of {length} bytes, but {MAX_HEADER} are the most");
+        let mut text = Vec::new();
+        file.take(length).read_to_end(&mut text)?;
+        Ok(serde_json::from_slice::<Entries>(&text)?.metadata)
+    }
+
     /// Parses the JSON of a file that has `data` bytes after it.
     fn parse(text: &[u8], data: u64) -> anyhow::Result<Self> {
         let Entries { metadata, mut tensors } = serde_json::from_slice(text)

@@ -179,8 +179,11 @@ pub fn find(source: &Source, at: At, hints: &Hints) -> anyhow::Result<Option<Lay
             show(name)
         );
         let (name, values) = (name.to_owned(), Vec::new());
-        return layout(at, format, packed, name, shape, None, Granularity::Tensor, values)
-            .map(Some);
+        let mut layout =
+            layout(at, format, packed, name, shape, None, Granularity::Tensor, values)?;
+        let rows = layout.count.checked_mul(layout.rows).context("its shape overflows")?;
+        (layout.count, layout.rows) = (1, rows); // one scale for all matrices
+        return Ok(Some(layout));
     };
     let scale = &source.tensor(found.scale).1.shape;
     let block = hints.block;

@@ -26,7 +26,8 @@
 //!
 //! Written: 128x128 casts to FP8 with F32 scales as DeepSeek-V3's; all other casts with `X.weight_scale` as
 //! compressed-tensors has it (\[1\], \[M, 1\], \[1, K\] or the grid of blocks), NVFP4 with `X.weight_scale_2`. The file's metadata has
-//! the `cast`, by which they are read again.
+//! the `cast`, by which they are read again, the `source` if all values were of one type, and a `format`: the
+//! input's (engines look for `pt`), or else that of the codes.
 //!
 //! To add a layout: a row of `NAMES` in `layout.rs`, and here.
 

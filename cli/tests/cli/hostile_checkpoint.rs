@@ -147,6 +147,19 @@ fn empty_and_odd_tensors() {
     assert_eq!((floats(&got["c.weight"].data), got["c.weight"].shape.len()), (vec![3.0], 0));
 }
 
+/// Shapes without elements whose rows nobody could count in bits.
+#[test]
+fn long_rows_that_are_not_there() {
+    let header = r#"{"a.weight":{"dtype":"F8_E4M3","shape":[0,576460752303423488],"data_offsets":[0,0]},
+        "a.weight_scale":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
+    let scene = scene();
+    scene.put("in.safetensors", &raw(header, 4));
+    done(&scene, &ARGS);
+    let got = tensors(&scene.get("out.safetensors"));
+    assert_eq!((got.len(), &got["a.weight"].shape[..]), (1, &[0, 1 << 59][..]));
+    done(&scene, &["inspect", "in.safetensors"]);
+}
+
 #[test]
 fn indices() {
     let scene = scene();
@@ -213,11 +226,15 @@ fn indices() {
 /// Files of `quarter quantize` whose words do not fit their tensors.
 #[test]
 fn metadata_that_lies() {
-    let codes = tensor("codes", Dtype::U8, &[2, 3], vec![0x38; 6]);
+    let codes = tensor("codes", Dtype::U8, &[2, 3], vec![7, 8, 9, 0x38, 0x38, 1]);
     let inv = |n: usize| tensor("scale_inv", Dtype::F32, &[n], singles(&vec![1.0; n]));
     for (cast, n, expected) in [
         ("e4m3:row:torchao", 3, "3 scales, but 2 are needed for row"),
-        ("e2m1:row:torchao", 2, "a code is "),
+        (
+            "e2m1:row:torchao",
+            2,
+            "in.safetensors: tensor \"codes\": the code at [1, 0] is 0x38, and those of e2m1 end at 0xf",
+        ),
         ("nonsense", 2, "\"nonsense\" is no cast"),
         ("e4m3:0x1:torchao", 2, "block rows"),
         ("bf16:row:torchao", 2, "a cast needs a number format of up to 8 bits"),

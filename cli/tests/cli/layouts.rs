@@ -164,6 +164,63 @@ fn matrices_in_more_dimensions() {
     }
 }
 
+/// Rows longer than a piece are cut within groups, and pieces are no longer for it.
+#[test]
+fn wide_rows() {
+    use quarter_cli::checkpoint::decode::{Dequantize, To};
+    use quarter_cli::checkpoint::layout::{self, Hints};
+    use quarter_cli::checkpoint::pipeline::{PIECE, Work as _};
+    use quarter_cli::checkpoint::source::Source;
+    const WIDE: usize = (4 << 20) + 100_004;
+    let group = 1000;
+    let wide = WIDE.div_ceil(group);
+    let s = scales(21, 2 * wide);
+    let bytes = codes(20, 2 * WIDE);
+    let grouped = |packed: bool| {
+        let (dtype, n) = if packed { (Dtype::F4, WIDE) } else { (Dtype::F8_E4M3, 2 * WIDE) };
+        tensor("a.weight", dtype, &[2, WIDE], bytes[..n].to_vec())
+    };
+    let six = tensor("a.weight", Dtype::F6_E2M3, &[2, WIDE], bytes[..2 * WIDE * 6 / 8].to_vec());
+    let e4m3 = |i: usize| F8E4M3::from_bits(bytes[i]).to_f32();
+    let e2m1 = |i: usize| F4E2M1::from_bits(bytes[i / 2] >> (i % 2 * 4) & 0xf).to_f32();
+    let e2m3 = |i: usize| {
+        let at = i / 4 * 3;
+        let word = u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], 0]);
+        quarter::F6E2M3::from_bits((word >> (i % 4 * 6) & 0x3f) as u8).to_f32()
+    };
+    let block = |i: usize| s[i / WIDE * wide + i % WIDE / group];
+    let row = |i: usize| s[i / WIDE];
+    let cases: [(Tensor, &[usize], Scale, Scale); 5] = [
+        (grouped(false), &[2, wide], Box::new(e4m3), Box::new(block)),
+        (grouped(false), &[2, 1], Box::new(e4m3), Box::new(row)),
+        (grouped(false), &[1, wide], Box::new(e4m3), Box::new(|i| s[i % WIDE / group])),
+        (grouped(true), &[2, wide], Box::new(e2m1), Box::new(block)),
+        (six, &[2, 1], Box::new(e2m3), Box::new(row)),
+    ];
+    let hints = r#"{"quantization_config":{"weight_block_size":[1,1000]}}"#;
+    let both = hints.replace("[1,", "[2,");
+    for (weight, shape, code, scale) in cases {
+        let scene = scene();
+        let n = shape.iter().product();
+        let scale_inv = tensor("a.weight_scale_inv", Dtype::F32, shape, singles(&s[..n]));
+        std::fs::create_dir(scene.path("in")).unwrap();
+        let config = if shape == [1, wide] { &both } else { hints };
+        scene.put("in/config.json", config.as_bytes());
+        scene.put("in/model.safetensors", &file(&[weight.clone(), scale_inv], &[]));
+        done(&scene, &["dequantize", "in", "out", "--to", "f32"]);
+        let got = floats(&tensors(&scene.get("out/model.safetensors"))["a.weight"].data);
+        let wrong = (0..2 * WIDE).find(|i| got[*i] != code(*i) * scale(*i));
+        assert_eq!((got.len(), wrong), (2 * WIDE, None), "{:?} {shape:?}", weight.dtype);
+
+        let source = Source::open(&scene.path("in")).unwrap();
+        let hints = Hints::of(source.config.as_ref()).unwrap();
+        let at = source.find("a.weight").unwrap();
+        let layout = layout::find(&source, at, &hints).unwrap().unwrap();
+        let piece = Dequantize { layout, to: To::Bf16 }.piece();
+        assert!(piece > 0 && piece <= PIECE, "{piece}");
+    }
+}
+
 #[test]
 fn codes_that_have_no_scale_or_a_wrong_one() {
     let weight = tensor("a.weight", Dtype::F8_E4M3, &[M, K], codes(13, M * K));
@@ -196,5 +253,12 @@ fn codes_that_have_no_scale_or_a_wrong_one() {
     assert!(message.contains("codes of e4m3 and no scale beside it"), "{message}");
     done(&alone, &["dequantize", "in.safetensors", "out.safetensors", "--unscaled"]);
     let got = words(&tensors(&alone.get("out.safetensors"))["a.weight"].data);
+    assert!(got.into_iter().eq(weight.data.iter().map(|code| value(*code, 1.0))));
+    // Several matrices without a scale.
+    let deep = tensor("a.weight", Dtype::F8_E4M3, &[M / 2, 2, K], weight.data.clone());
+    let scene = scene();
+    scene.put("in.safetensors", &file(&[deep], &[]));
+    done(&scene, &["dequantize", "in.safetensors", "out.safetensors", "--unscaled"]);
+    let got = words(&tensors(&scene.get("out.safetensors"))["a.weight"].data);
     assert!(got.into_iter().eq(weight.data.iter().map(|code| value(*code, 1.0))));
 }

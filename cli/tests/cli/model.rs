@@ -94,7 +94,8 @@ fn load(scene: &Scene, directory: &str) -> BTreeMap<String, Tensor> {
     }
     assert_eq!(index["weight_map"].as_object().unwrap().len(), all.len());
     let total: usize = all.values().map(|tensor| tensor.data.len()).sum();
-    assert_eq!(index["metadata"], json!({ "total_size": total, "by": "me" }));
+    let made = index["metadata"]["quarter"].as_str().expect("what made it");
+    assert_eq!(index["metadata"], json!({ "total_size": total, "by": "me", "quarter": made }));
     assert_eq!(
         listing(scene, directory),
         ["config.json", &shard(1), &shard(2), &shard(3), INDEX, "tokenizer.json",]
@@ -352,6 +353,84 @@ fn the_input_is_never_the_output() {
     check_values(&load(&scene, "out"), &source);
 }
 
+/// The names and bytes of all files of a directory.
+fn contents(scene: &Scene, directory: &str) -> Vec<(String, Vec<u8>)> {
+    let read = |name: &String| fs::read(scene.path(directory).join(name)).unwrap();
+    listing(scene, directory).into_iter().map(|name| (name.clone(), read(&name))).collect()
+}
+
+/// Names and bytes.
+type Files<'a> = &'a [(&'a str, &'a [u8])];
+
+/// What this program did not make, it neither removes nor replaces, whether the input is good or
+/// bad.
+#[test]
+fn a_foreign_output_is_refused() {
+    let scene = scene();
+    deepseek(&scene);
+    let own = "nothing that quarter made";
+    let index = r#"{"metadata":{"quarter":"third"},"weight_map":{"a":"a.safetensors"}}"#;
+    let plain = file(&[tensor("a", Dtype::F32, &[1], vec![0; 4])], &[("quarter", "third")]);
+    let other = "other.safetensors.index.json";
+    let cases: [(Files<'_>, String); 8] = [
+        (&[("config.json", b"{}"), (INDEX, index.as_bytes())], "which quarter did not make".into()),
+        (&[("config.json", b"{}")], format!("it holds \"config.json\", and {own}")),
+        (&[(INDEX, index.as_bytes())], format!("it holds {INDEX:?}, which quarter did not make")),
+        (&[(INDEX, b"not JSON")], format!("it holds {INDEX:?}, which quarter did not make")),
+        (&[(other, b"{}")], format!("it holds {other:?}, which quarter did not make")),
+        (
+            &[("model-00001-of-00003.safetensors", &plain), ("config.json", b"{}")],
+            "it holds \"model-00001-of-00003.safetensors\", which quarter did not make".into(),
+        ),
+        (
+            &[("a.safetensors", b"cut")],
+            "it holds \"a.safetensors\", which quarter did not make".into(),
+        ),
+        (&[("tokenizer.json", b"[]")], format!("it holds another \"tokenizer.json\", and {own}")),
+    ];
+    let path = scene.path("in").join(shard(2));
+    for bad in [false, true] {
+        if bad {
+            // Codes that are found to be none when they are read.
+            let cast = [("cast", "e2m1:tensor:ocp-floor"), ("format", "pt")];
+            let codes = tensor("z.weight", Dtype::U8, &[1, 4], vec![0xff; 4]);
+            let scale = tensor("z.weight_scale", Dtype::F32, &[1], singles(&[1.0]));
+            fs::write(&path, file(&[codes, scale], &cast)).unwrap();
+            fs::remove_file(scene.path("in").join(INDEX)).unwrap();
+        }
+        for (files, expected) in &cases {
+            fs::create_dir(scene.path("out")).unwrap();
+            for (name, bytes) in *files {
+                fs::write(scene.path("out").join(name), bytes).unwrap();
+            }
+            fs::write(scene.path("out/.quarter-Ab12Cd.tmp"), "not even this").unwrap();
+            let before = contents(&scene, "out");
+            let message = refused(&scene, &["dequantize", "in", "out"]);
+            assert!(contents(&scene, "out") == before, "{message}");
+            if !bad {
+                assert!(message.starts_with("cannot write out: it holds "), "{message}");
+                assert!(message.contains(expected), "{message}, not {expected}");
+            }
+            fs::remove_dir_all(scene.path("out")).unwrap();
+        }
+    }
+    // Where nothing is of a model, and what is copied is there already.
+    fs::remove_dir_all(scene.path("in")).unwrap();
+    deepseek(&scene);
+    fs::create_dir(scene.path("out")).unwrap();
+    fs::write(scene.path("out/notes.bin"), "mine").unwrap();
+    fs::write(scene.path("out/tokenizer.json"), "{}").unwrap();
+    done(&scene, &["dequantize", "in", "out"]);
+    assert_eq!(scene.get("out/notes.bin"), b"mine");
+    // Ours, but of another model.
+    done(&scene, &["quantize", "out", "q", "--cast", "e4m3:row:torchao"]);
+    fs::rename(scene.path("q").join(shard(3)), scene.path("q/c.safetensors")).unwrap();
+    let before = contents(&scene, "q");
+    let message = refused(&scene, &["dequantize", "in", "q"]);
+    assert_eq!(message, "cannot write q: it holds \"c.safetensors\" of another model");
+    assert!(contents(&scene, "q") == before);
+}
+
 /// Killed at any moment, a run leaves shards that are whole, at most one temporary file a shard,
 /// and no index; the next run does the rest.
 #[test]
@@ -445,4 +524,46 @@ fn recipes() {
     assert_eq!(texts["cast"], "e4m3:128x128:te-block");
     let message = refused(&scene, &["quantize", "bf16", "x", "--recipe", "bf16"]);
     assert_eq!(message, "recipe bf16 leaves weights in bf16");
+}
+
+/// What a shard says of its codes, and what is said if there is nothing to do.
+#[test]
+fn metadata_of_models() {
+    let scene = scene();
+    let matrix =
+        |name: &str, dtype: Dtype| tensor(name, dtype, &[2, 4], vec![0; 8 * dtype.bitsize() / 8]);
+    let norm = tensor("b.norm.weight", Dtype::F32, &[4], vec![0; 16]);
+    let one = [matrix("a.weight", Dtype::BF16), matrix("c.weight", Dtype::BF16), norm.clone()];
+    let two = [matrix("a.weight", Dtype::BF16), matrix("c.weight", Dtype::F32), norm.clone()];
+    let args = ["quantize", "in.safetensors", "q.safetensors", "--cast", "e4m3:row:torchao"];
+    let made = |tensors: &[Tensor], texts: &[(&str, &str)]| {
+        scene.put("in.safetensors", &file(tensors, texts));
+        done(&scene, &args);
+        let mut texts = metadata(&scene.get("q.safetensors"));
+        assert_eq!(texts.remove("cast").as_deref(), Some("e4m3:row:torchao"));
+        assert!(texts.remove("quarter").is_some());
+        let mut texts: Vec<_> =
+            texts.into_iter().map(|(key, text)| format!("{key}={text}")).collect();
+        texts.sort();
+        texts.join(" ")
+    };
+    assert_eq!(made(&one, &[]), "format=e4m3 source=bf16");
+    assert_eq!(made(&one, &[("format", "pt")]), "format=pt source=bf16", "engines look for it");
+    assert_eq!(made(&two, &[("by", "me")]), "by=me format=e4m3", "no one type");
+    assert_eq!(made(&two, &[("source", "me")]), "format=e4m3");
+    done(&scene, &["dequantize", "q.safetensors", "y.safetensors"]);
+    assert_eq!(metadata(&scene.get("y.safetensors")).keys().collect::<Vec<_>>(), ["quarter"]);
+
+    let all = [&args[..], &["--include", "*"]].concat();
+    let none = "in.safetensors: no tensor is to be quantized";
+    let deep = tensor("experts.up", Dtype::BF16, &[2, 2, 4], vec![0; 32]);
+    for (tensors, expected) in [
+        (vec![norm.clone(), deep], ": only matrices are, and \"experts.up\" has shape [2, 2, 4]"),
+        (vec![norm], ": only matrices are, and \"b.norm.weight\" has shape [4]"),
+        (vec![matrix("n", Dtype::I64)], ": only F64, F32, F16 and BF16 are, and \"n\" is of I64"),
+    ] {
+        let scene = crate::checkpoint::scene();
+        scene.put("in.safetensors", &file(&tensors, &[]));
+        assert_eq!(refused(&scene, &all), format!("{none}{expected}"));
+    }
 }

@@ -249,6 +249,32 @@ fn what_is_refused() {
     assert_eq!(quarter(&scene, &["quantize", "in.npy", "o"]).code, Some(2), "a cast is needed");
 }
 
+/// A file of 128 bytes does not ask for gigabytes of scales.
+#[test]
+fn scales_of_no_elements() {
+    let scene = scene();
+    for (shape, cast, scales) in [
+        ("(268435456, 0)", "e4m3:row:torchao", Some((1_u64 << 28, "row"))),
+        ("(0, 1048577)", "e4m3:col:torchao", Some(((1 << 20) + 1, "col"))),
+        ("(1048576, 0)", "e4m3:row:torchao", None),
+        ("(268435456, 0)", "e4m3:1x128:te-block", None),
+        ("(0, 268435456)", "e4m3:tensor:te-current", None),
+    ] {
+        scene.put("in.npy", &npy("<f4", shape, &[]));
+        let args = ["quantize", "in.npy", "q.safetensors", "--cast", cast];
+        let Some((scales, granularity)) = scales else {
+            done(&scene, &args);
+            std::fs::remove_file(scene.path("q.safetensors")).unwrap();
+            continue;
+        };
+        let expected = format!(
+            "in.npy: shape {shape} has 0 elements and {scales} scales for {granularity}, \
+             and without elements 1048576 are the most"
+        );
+        assert_eq!(refused(&scene, &args), expected);
+    }
+}
+
 #[test]
 fn empty_matrices() {
     for shape in ["(0, 5)", "(5, 0)", "(0, 0)"] {
