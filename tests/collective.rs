@@ -2,8 +2,10 @@
 //! instead of a hang.
 #![cfg(feature = "std")]
 
-use quarter::recipe::{AllReduce, NoReduce, Recipe, RecipeState, Role, ThreadRank, thread_group};
-use quarter::scale::join_amax;
+use quarter::recipe::{
+    AllReduce, NoReduce, Recipe, RecipeState, Role, StateSnapshot, ThreadRank, thread_group,
+};
+use quarter::scale::{HistorySnapshot, join_amax};
 use quarter::{Error, RandomStream};
 use std::time::{Duration, Instant};
 
@@ -155,6 +157,118 @@ fn ranks_that_differ_get_an_error_and_keep_their_state() {
             assert!(unchanged, "{what}");
         }
         assert!(start.elapsed() < PATIENCE / 2, "{what}");
+    }
+}
+
+/// Two ranks, of which the second is another, end a step: an error on both, as it changes scales
+/// or codes, and the same state as before.
+#[test]
+fn ranks_of_other_recipes_seeds_and_histories_get_an_error() {
+    let delayed = Recipe::preset("delayed").unwrap().to_string().replace("1024", "4");
+    let first_steps = |state: &mut RecipeState, amaxes: [f32; 3]| {
+        for amax in amaxes {
+            for layer in LAYERS {
+                Role::ALL.iter().for_each(|role| state.record_amax(layer, *role, amax).unwrap());
+            }
+            state.end_step(None).unwrap();
+        }
+    };
+    let base = || {
+        let mut state = state(&delayed, 0, &LAYERS);
+        first_steps(&mut state, [4.0, 2.0, 8.0]);
+        state
+    };
+    let under = |recipe: &str| {
+        let mut state = state(recipe, 1, &LAYERS);
+        first_steps(&mut state, [4.0, 2.0, 8.0]);
+        state
+    };
+    let changed = |change: &dyn Fn(&mut StateSnapshot)| {
+        let mut saved = base().snapshot();
+        saved.rank = 1;
+        change(&mut saved);
+        RecipeState::from_snapshot(&saved).unwrap()
+    };
+    let e5m2 = delayed.replace("e4m3", "e5m2");
+    let margin = delayed.replace("bulk:te", "bulk:te:margin=1");
+    let mut others = vec![
+        ("another format", under(&e5m2)),
+        ("another margin", under(&margin)),
+        ("other sums", under(&delayed.replace("+fast", ""))),
+        ("no histories", under("current")),
+        ("no reduction", under(&format!("{delayed};reduce-amax=off"))),
+        ("another seed", changed(&|s| s.seed ^= 1 << 63)),
+        ("another step", changed(&|s| s.step += 1)),
+    ];
+    for layer in 0..2 {
+        for role in 0..3 {
+            let of = |s: &mut StateSnapshot, change: &dyn Fn(&mut HistorySnapshot)| {
+                change(s.layers[layer].histories[role].as_mut().unwrap());
+            };
+            let ulp = |x: &mut f32| *x = x.next_up();
+            others.push(("another scale", changed(&|s| of(s, &|h| ulp(&mut h.scale)))));
+            others.push(("another counter", changed(&|s| of(s, &|h| h.counter += 1))));
+            for slot in 1..4 {
+                // The same scale in this step, and another in a later one.
+                let other = changed(&|s| of(s, &|h| ulp(&mut h.window[slot])));
+                others.push(("another window", other));
+            }
+            others.push(("slots swapped", changed(&|s| of(s, &|h| h.window.swap(1, 2)))));
+        }
+    }
+    for (what, other) in others {
+        let start = Instant::now();
+        let all = ranks(2, PATIENCE, |group| {
+            let mut state = if group.rank() == 0 { base() } else { other.clone() };
+            let before = state.to_bytes();
+            let ended = state.end_step(Some(&group));
+            (ended, state.to_bytes() == before)
+        });
+        for (ended, unchanged) in all {
+            assert!(matches!(ended, Err(Error::Recipe { field: "end_step", .. })), "{what}");
+            assert!(unchanged, "{what}");
+        }
+        assert!(start.elapsed() < PATIENCE / 2, "{what}");
+    }
+    // What may differ: the rank, and the amaxes of the step that runs.
+    for other in [changed(&|_| ()), changed(&|s| s.rank = 7)] {
+        let all = ranks(2, PATIENCE, |group| {
+            let mut state = if group.rank() == 0 { base() } else { other.clone() };
+            state.record_amax("a", Role::Input, 16.0 + group.rank() as f32).unwrap();
+            state.end_step(Some(&group)).unwrap();
+            bits(&state)
+        });
+        assert_eq!(all[0], all[1]);
+    }
+    // Without histories, other recipes and seeds are told too.
+    for (recipe, seed) in [("tensorwise", 1), ("current", 2), ("current", 1)] {
+        let all = ranks(2, PATIENCE, |group| {
+            let (recipe, seed) = if group.rank() == 0 { ("current", 1) } else { (recipe, seed) };
+            let recipe = Recipe::preset(recipe).unwrap();
+            let mut state = RecipeState::new(recipe, seed, group.rank() as u32).unwrap();
+            state.add_layer("a").unwrap();
+            state.end_step(Some(&group)).is_ok()
+        });
+        assert_eq!(all, [(recipe, seed) == ("current", 1); 2]);
+    }
+}
+
+/// A group whose other rank's hash is one more in each part.
+struct OneMore;
+
+impl AllReduce for OneMore {
+    fn max(&self, values: &mut [f32]) -> Result<(), Error> {
+        values.iter_mut().step_by(2).for_each(|part| *part += 1.0);
+        Ok(())
+    }
+}
+
+#[test]
+fn hashes_next_to_each_other_differ() {
+    for seed in 0..20 {
+        let recipe = Recipe::preset("current").unwrap();
+        let mut state = RecipeState::new(recipe, seed, 0).unwrap();
+        assert!(state.end_step(Some(&OneMore)).is_err());
     }
 }
 

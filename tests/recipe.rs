@@ -73,6 +73,65 @@ fn presets_say_what_the_engines_do() {
     assert_eq!((msamp.input.len, msamp.weight.len, msamp.grad_output.warm_up), (16, 1, 16));
 }
 
+/// The table of the module's page says what the presets are.
+#[test]
+fn the_table_is_that_of_the_presets() {
+    let source = include_str!("../src/recipe/mod.rs");
+    let rows: Vec<Vec<&str>> = source
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! |")?.trim_end().strip_suffix('|'))
+        .map(|row| row.split('|').map(str::trim).collect())
+        .collect();
+    assert_eq!(rows[0], ["preset", "x", "w", "dy", "scales", "wgrad", "state"]);
+    assert!(rows[1].iter().all(|cell| *cell == "---"));
+    assert_eq!(rows.len(), presets::ALL.len() + 2);
+    for (row, (name, make)) in rows[2..].iter().zip(presets::ALL) {
+        let recipe = make();
+        let cell = |operand: &Operand| match operand.cast() {
+            Some(cast) => format!("{} {}", cast.format, cast.granularity),
+            None => operand.to_string(),
+        };
+        let [(x, w), (dy, dgrad_w), (wgrad_dy, wgrad_x)] = operands(&recipe);
+        let mut weight = cell(&w);
+        if dgrad_w != w {
+            let (cast, fprop) = (dgrad_w.cast().unwrap(), w.cast().unwrap());
+            assert_eq!((cast.format, cast.rule), (fprop.format, fprop.rule), "{name}");
+            weight += &format!(", dgrad: {}", cast.granularity);
+        }
+        let wgrad = if (wgrad_dy, wgrad_x) == (dy, x) {
+            "same".to_owned()
+        } else {
+            assert_eq!(wgrad_dy, wgrad_x, "{name}: the table has one cell for both");
+            cell(&wgrad_x)
+        };
+        let mut scales = x.cast().map_or(String::new(), |cast| kind(cast.rule).to_owned());
+        let rules = [x, w, dy, dgrad_w].map(|operand| operand.cast().map(|cast| cast.rule));
+        assert!(rules.iter().all(|rule| *rule == rules[0]), "{name}: one kind of scales");
+        if let Some(delayed) = &recipe.delayed {
+            let steps = match delayed.input.len {
+                len @ 0..1000 => len.to_string(),
+                len => format!("{},{:03}", len / 1000, len % 1000),
+            };
+            scales += &format!(", from {steps} steps");
+        }
+        let state = if recipe.delayed.is_some() { "histories" } else { "" };
+        let name = format!("`{name}`");
+        assert_eq!(*row, [&*name, &cell(&x), &weight, &cell(&dy), &scales, &wgrad, state]);
+    }
+}
+
+/// What the scales of a preset's rule are, as its table has it.
+fn kind(rule: Rule) -> &'static str {
+    match rule {
+        Rule::TeDelayed | Rule::TeCurrent | Rule::TorchAo => "f32",
+        Rule::TorchAoPow2 | Rule::TeBlock | Rule::MsAmp => "powers of two",
+        Rule::TeMx => "E8M0, rounded up",
+        Rule::OcpFloor => "E8M0, rounded down",
+        Rule::Nvfp4 => "E4M3 and f32",
+        other => panic!("say here what the scales of {other} are"),
+    }
+}
+
 /// Each operand's K is that of the product, and w is the same tensor in fprop and dgrad.
 #[test]
 fn passes_contract_what_they_should() {
@@ -114,6 +173,11 @@ fn errors_say_where_and_what_to_change() {
         ("e4m3:tensor:te-current*e4m3:1x32:te-mx", ["fprop", "E8M0"]),
         ("e4m3:1x128:deepseek*e4m3:128x128:deepgemm", ["fprop", "+sum=deepgemm"]),
         ("bf16*bf16+promote=0", ["fprop", "promote=0"]),
+        ("e4m3:1x32:te-mx*e4m3:1x32:te-mx+sum=te", ["fprop", "drop +sum="]),
+        ("e4m3:tensor:torchao*e4m3:tensor:torchao+sum=deepgemm", ["fprop", "drop +sum="]),
+        ("e4m3:row:te-current*bf16+sum=te", ["fprop", "drop +sum="]),
+        ("e2m1:1x16:nvfp4*e2m1:1x16:nvfp4+sum=deepseek", ["fprop", "drop +sum="]),
+        ("bf16*f32+sum=te", ["fprop", "drop +sum="]),
         ("e4m3:tensor:te-delayed*bf16", ["input", "add delayed="]),
         ("e4m3:row:te-delayed*bf16", ["fprop, a (x)", "granularity tensor"]),
         ("e4m3:128x128:msamp*bf16", ["fprop, a (x)", "granularity tensor"]),
@@ -160,6 +224,8 @@ fn what_is_allowed() {
     for fprop in [
         "e4m3:1x128:deepseek*e4m3:128x128:deepgemm+sum=deepseek",
         "e4m3:1x128:te-block*bf16+promote=128",
+        "e4m3:1x128:te-block*bf16+sum=deepgemm",
+        "e4m3:tensor:torchao*e4m3:128x128:deepseek+sum=te",
         "e4m3:1x128:te-block*e4m3:tensor:te-current",
         "e4m3:row:ocp-floor*e4m3:1x128:te-block",
         "e4m3:1x32:te-mx*e4m3:1x32:ocp-rceil",
@@ -216,6 +282,14 @@ fn every_pair_of_casts_is_decided() {
                         && cast.rule.scale_format() == ScaleFormat::F32
                 });
                 assert_eq!(recipe.fprop.block_sum().unwrap().is_some(), f32_blocks, "{recipe}");
+                // A block sum that is given is used, or refused.
+                for given in BlockSum::ALL {
+                    let mut given_sum = recipe.clone();
+                    given_sum.fprop.sums.block_sum = Some(*given);
+                    let got = given_sum.fprop.block_sum();
+                    assert_eq!(got, Ok(f32_blocks.then_some(*given)), "{given_sum}");
+                    assert_eq!(given_sum.validate().is_ok(), f32_blocks, "{given_sum}");
+                }
                 good += 1;
             }
             Err(Error::Recipe { field, why }) => {

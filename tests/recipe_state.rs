@@ -313,6 +313,37 @@ fn states_that_cannot_be_are_errors() {
     assert!(RecipeState::new(bad, 0, 0).is_err());
 }
 
+/// Statistics pass over NaN; what is noted of them is what the rule takes.
+#[test]
+fn statistics_lose_no_nan() {
+    use quarter::slice::{EncodeOptions, QuantStats, encode_stats};
+    let stats = QuantStats { amax: 1.0, nan: 1, ..QuantStats::default() };
+    let without = QuantStats { nan: 0, ..stats };
+    let options = EncodeOptions::new(quarter::Policy::SATURATE);
+    let spec = quarter::FormatId::F8E4M3.spec();
+    let encoded = encode_stats(spec, &[1.0_f32, f32::NAN], &mut [0u8; 2], &options).unwrap();
+    assert_eq!((encoded.amax, encoded.nan), (1.0, 1));
+    for (preset, nan) in [("msamp", true), ("delayed", false)] {
+        let mut state = state(&Recipe::preset(preset).unwrap());
+        for (_, name, role) in tensors() {
+            let recorded =
+                |state: &RecipeState| state.history(name, role).unwrap().window()[0].to_bits();
+            state.record_stats(name, role, &without).unwrap();
+            assert_eq!(recorded(&state), 1.0_f32.to_bits(), "{preset}");
+            state.record_stats(name, role, &encoded).unwrap();
+            let want = if nan { f32::NAN } else { 1.0 };
+            assert_eq!(recorded(&state), want.to_bits(), "{preset}");
+        }
+        let before = state.to_bytes();
+        assert!(matches!(state.record_stats("no", Role::Input, &stats), Err(Error::Name { .. })));
+        state.set_training(false);
+        state.record_stats(LAYERS[0], Role::Input, &QuantStats { amax: 9.0, ..stats }).unwrap();
+        assert_eq!(state.to_bytes(), before);
+    }
+    let mut current = state(&Recipe::preset("current").unwrap());
+    assert_eq!(current.record_stats(LAYERS[0], Role::Input, &stats), Ok(()));
+}
+
 /// Ids are the same in every run and version, as saved runs draw from them; other tensors have
 /// others.
 #[test]

@@ -8,8 +8,8 @@
 //!  checksum u64: FNV-1a of all bytes before it
 //! ```
 
-use super::state::Fnv;
-use super::{LayerSnapshot, StateSnapshot};
+use super::state::{Fnv, check_next, windows};
+use super::{LayerSnapshot, Recipe, StateSnapshot};
 use crate::error::Error;
 use crate::scale::HistorySnapshot;
 use std::string::{String, ToString};
@@ -17,6 +17,9 @@ use std::vec::Vec;
 
 const MAGIC: &[u8; 8] = b"quarter\0";
 const VERSION: u32 = 1;
+
+/// The least bytes of a layer: a name of one, and no histories.
+const LAYER_MIN: usize = 4 + 1 + 3;
 
 pub(super) fn write(state: &StateSnapshot) -> Vec<u8> {
     let mut out = Vec::new();
@@ -52,8 +55,12 @@ pub(super) fn write(state: &StateSnapshot) -> Vec<u8> {
 }
 
 /// # Errors
-/// [`Error::State`] for other bytes than [`write`] gives. Nothing is allocated beyond the bytes
-/// that are there.
+/// [`Error::State`] for other bytes than [`write`] gives, [`Error::Range`] for a name's length,
+/// and as [`Recipe::validate`].
+///
+/// No count or length is believed: memory grows with the bytes that were read and checked. A
+/// window takes its bytes; a layer without windows is 8 bytes or more in the file, each under a
+/// name of its own, and a few hundred in memory.
 pub(super) fn read(bytes: &[u8]) -> Result<StateSnapshot, Error> {
     let (body, checksum) = bytes.split_last_chunk::<8>().ok_or(wrong("bytes", 8, bytes.len()))?;
     let mut reader = Reader(body);
@@ -72,16 +79,22 @@ pub(super) fn read(bytes: &[u8]) -> Result<StateSnapshot, Error> {
     }
     let seed = u64::from(reader.word()?) | u64::from(reader.word()?) << 32;
     let (step, rank) = (reader.word()?, reader.word()?);
-    let recipe = reader.text()?.parse()?;
-    let count = reader.word()?;
-    let mut layers = Vec::new();
+    let recipe: Recipe = reader.text()?.parse()?;
+    let windows = windows(&recipe);
+    let count = reader.word()? as usize;
+    let most = reader.0.len() / LAYER_MIN;
+    if count > most {
+        return Err(wrong("number of layers, at most as many as the bytes hold", most, count));
+    }
+    let mut layers: Vec<LayerSnapshot> = Vec::new();
     for _ in 0..count {
-        let name = String::from(reader.text()?);
+        let name = reader.text()?;
+        check_next(layers.last().map(|layer| &layer.name), name)?;
         let mut histories = [None, None, None];
-        for history in &mut histories {
-            *history = reader.history()?;
+        for (history, window) in histories.iter_mut().zip(windows) {
+            *history = reader.history(window)?;
         }
-        layers.push(LayerSnapshot { name, histories });
+        layers.push(LayerSnapshot { name: String::from(name), histories });
     }
     if !reader.0.is_empty() {
         return Err(wrong("number of bytes too many", 0, reader.0.len()));
@@ -117,15 +130,20 @@ impl<'a> Reader<'a> {
         text.map_err(|error| wrong("number of bytes that are text", len, error.valid_up_to()))
     }
 
-    fn history(&mut self) -> Result<Option<HistorySnapshot>, Error> {
-        match self.take(1)? {
-            [0] => return Ok(None),
-            [1] => {}
-            other => return Err(wrong("number of histories of a role", 1, other[0].into())),
+    /// The history of a role, with a window of this length; none where its cast keeps none.
+    fn history(&mut self, window: Option<usize>) -> Result<Option<HistorySnapshot>, Error> {
+        let (expected, got) = (window.is_some().into(), self.take(1)?[0].into());
+        if expected != got {
+            return Err(wrong("number of histories of a layer's role", expected, got));
         }
+        let Some(expected) = window else { return Ok(None) };
         let (scale, counter) = (f32::from_bits(self.word()?), self.word()?);
         let len = self.word()? as usize;
-        let bytes = self.take(len.checked_mul(4).ok_or(wrong("length of a window", 0, len))?)?;
+        if expected != len {
+            return Err(wrong("length of a saved window", expected, len));
+        }
+        // At most 4 · 2^16, as the recipe is valid.
+        let bytes = self.take(4 * len)?;
         let (words, _) = bytes.as_chunks::<4>();
         let window = words.iter().map(|word| f32::from_le_bytes(*word)).collect();
         Ok(Some(HistorySnapshot { scale, counter, window }))

@@ -119,7 +119,8 @@ pub struct Accumulation {
     /// Partial sums join after this many elements of K, at least 1, and at every edge of a block
     /// of scales; none means 1,024.
     pub promote: Option<u32>,
-    /// How blocks with f32 scales join; none means as the casts' engine does.
+    /// How blocks with f32 scales join; none means as the casts' engine does. Without such
+    /// blocks [`Recipe::validate`](super::Recipe::validate) refuses it.
     pub block_sum: Option<BlockSum>,
     /// The unit's fast, less precise accumulation (TransformerEngine's
     /// `use_split_accumulator=False`, torch's `use_fast_accum=True`). Only models of hardware
@@ -163,7 +164,7 @@ impl GemmRecipe {
     }
 
     /// The block sum that is given, or that of the operands' engine; none without f32 block
-    /// scales.
+    /// scales, given or not.
     ///
     /// # Errors
     /// [`Error::Recipe`] where two engines' casts meet, or scales of blocks in two forms.
@@ -193,6 +194,7 @@ impl GemmRecipe {
         }
         let implied = blocks.map(|cast| cast.and_then(|cast| BlockSum::of(cast.rule)));
         match (self.sums.block_sum, implied) {
+            (_, [None, None]) => Ok(None),
             (Some(given), _) => Ok(Some(given)),
             (None, [Some(a), Some(b)]) if a != b => wrong(
                 "the operands' blocks are summed differently by their engines: add +sum=deepseek, \

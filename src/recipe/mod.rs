@@ -19,11 +19,14 @@
 //! | `tensorwise` | e4m3 tensor | e4m3 tensor | e5m2 tensor | f32 | same | |
 //! | `rowwise` | e4m3 row | e4m3 row | e4m3 row | powers of two | same | |
 //! | `rowwise_with_gw_hp` | e4m3 row | e4m3 row, dgrad: tensor | e4m3 row | powers of two | bf16 | |
-//! | `blockwise` | e4m3 1x128 | e4m3 128x128 | e4m3 1x128 | powers of two | both 1x128 | |
+//! | `blockwise` | e4m3 1x128 | e4m3 128x128 | e4m3 1x128 | powers of two | same | |
 //! | `mxfp8` | e4m3 1x32 | e4m3 1x32 | e4m3 1x32 | E8M0, rounded up | same | |
 //! | `mxfp8_floor` | e4m3 1x32 | e4m3 1x32 | e4m3 1x32 | E8M0, rounded down | same | |
 //! | `msamp` | e4m3 tensor | e4m3 tensor | e5m2 tensor | powers of two, from 16 steps | same | histories |
 //! | `nvfp4` | e2m1 1x16 | e2m1 1x16 | e2m1 1x16 | E4M3 and f32 | same | |
+//!
+//! The columns x and w are those of fprop, dy that of dgrad; wgrad is the same where it casts dy
+//! and x by them, along its own K: in `blockwise` both 1 × 128 along the tokens.
 //!
 //! `delayed` and `msamp` reach into the past: a step is scaled by what earlier steps saw, and the
 //! first by 1 (`delayed`) or by itself (`msamp`). All others need no state. What each preset is

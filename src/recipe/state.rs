@@ -4,8 +4,9 @@ use super::{AllReduce, Recipe, Role, bytes};
 use crate::error::{Error, Name};
 use crate::format::RandomStream;
 use crate::scale::{AmaxHistory, HistorySnapshot};
+use crate::slice::QuantStats;
 use std::collections::BTreeMap;
-use std::string::String;
+use std::string::{String, ToString};
 use std::vec::Vec;
 
 /// The longest name of a layer, in bytes.
@@ -86,33 +87,49 @@ impl StateSnapshot {
         let wrong = |what, expected: usize, got: usize| {
             Err(Error::State { what, expected: expected as u64, got: got as u64 })
         };
-        for pair in self.layers.windows(2) {
-            if pair[0].name >= pair[1].name {
-                return wrong("number of layers out of order or twice", 0, 1);
-            }
-        }
+        let windows = windows(&self.recipe);
+        let mut before = None;
         for layer in &self.layers {
-            check_name(&layer.name)?;
-            for (role, saved) in Role::ALL.iter().zip(&layer.histories) {
-                let kept = self.recipe.history_cast(*role).and(self.recipe.delayed.as_ref());
-                match (kept, saved) {
-                    (Some(delayed), Some(saved)) => {
+            check_next(before, &layer.name)?;
+            before = Some(&layer.name);
+            for (window, saved) in windows.iter().zip(&layer.histories) {
+                match (window, saved) {
+                    (Some(expected), Some(saved)) => {
                         saved.check()?;
-                        let (expected, got) = (delayed.of(*role).len, saved.window.len());
+                        let (expected, got) = (*expected, saved.window.len());
                         if expected != got {
                             return wrong("length of a saved window", expected, got);
                         }
                     }
                     (None, None) => {}
-                    (kept, saved) => {
+                    (window, saved) => {
                         let what = "number of histories of a layer's role";
-                        return wrong(what, kept.is_some().into(), saved.is_some().into());
+                        return wrong(what, window.is_some().into(), saved.is_some().into());
                     }
                 }
             }
         }
         Ok(())
     }
+}
+
+/// The lengths of the windows of x, w and dy, where their casts keep one.
+pub(super) fn windows(recipe: &Recipe) -> Histories<usize> {
+    let mut windows = [None; 3];
+    for (window, role) in windows.iter_mut().zip(Role::ALL) {
+        let kept = recipe.history_cast(*role).and(recipe.delayed.as_ref());
+        *window = kept.map(|delayed| delayed.of(*role).len);
+    }
+    windows
+}
+
+/// Whether a layer's name can follow that of the layer before.
+pub(super) fn check_next(before: Option<&String>, name: &str) -> Result<(), Error> {
+    if before.is_some_and(|before| before.as_str() >= name) {
+        let what = "number of layers out of order or twice";
+        return Err(Error::State { what, expected: 0, got: 1 });
+    }
+    check_name(name)
 }
 
 fn check_name(name: &str) -> Result<(), Error> {
@@ -219,14 +236,27 @@ impl RecipeState {
     /// Notes the amax of a tensor for the end of the step; the largest counts, and NaN above all.
     /// Nothing is noted in evaluation, or where the role's cast keeps no history.
     ///
+    /// [`QuantStats::amax`] passes over NaN, which `msamp` must not: give it to
+    /// [`record_stats`](Self::record_stats).
+    ///
     /// # Errors
     /// [`Error::Name`] for an unknown layer.
     pub fn record_amax(&mut self, layer: &str, role: Role, amax: f32) -> Result<(), Error> {
-        let histories = self.layers.get_mut(layer).ok_or(unknown(layer))?;
-        if let (true, Some(history)) = (self.training, &mut histories[role as usize]) {
-            history.record(amax);
-        }
-        Ok(())
+        self.note(layer, role, |history| history.record(amax))
+    }
+
+    /// As [`record_amax`](Self::record_amax), with the amax that the rule takes of a tensor with
+    /// these statistics: NaN if there is one, unless the rule [drops](crate::Rule::drops_nan) it.
+    ///
+    /// # Errors
+    /// [`Error::Name`] for an unknown layer.
+    pub fn record_stats(
+        &mut self,
+        layer: &str,
+        role: Role,
+        stats: &QuantStats,
+    ) -> Result<(), Error> {
+        self.note(layer, role, |history| history.record_stats(stats))
     }
 
     /// The random words of a tensor in this step, for stochastic rounding; the same for both
@@ -240,16 +270,21 @@ impl RecipeState {
     /// Ends the step: the noted amaxes are joined over the ranks of `reduce` (if the recipe says
     /// so), enter the histories, and the next step's scales follow.
     ///
-    /// Two reductions are made: a first of 6 numbers tells whether the ranks have the same layers,
-    /// histories and step, a second joins the amaxes. A recipe without histories makes none.
+    /// Two reductions are made: a first of 6 numbers tells whether the ranks have the same recipe,
+    /// seed, step, layers and histories (scales, counters and windows, but for the amaxes of this
+    /// step), a second joins the amaxes. A recipe without histories, or that does not join them,
+    /// makes the first alone, and its histories may differ.
     ///
     /// # Errors
-    /// [`Error::Recipe`] in evaluation, or if ranks differ, on every rank; the group's own. Then
-    /// nothing has changed, and the step has not ended.
+    /// [`Error::Recipe`] in evaluation, or if ranks differ, then on every rank; the group's own.
+    /// Then nothing has changed, and the step has not ended.
     pub fn end_step(&mut self, reduce: Option<&dyn AllReduce>) -> Result<(), Error> {
         self.must_train("end_step")?;
-        if let (Some(group), Some(true)) = (reduce, self.recipe.delayed.map(|d| d.reduce_amax)) {
-            self.agree(group)?;
+        let joined = self.recipe.delayed.is_some_and(|delayed| delayed.reduce_amax);
+        if let Some(group) = reduce {
+            self.agree(group, joined)?;
+        }
+        if let (Some(group), true) = (reduce, joined) {
             let mut amaxes: Vec<f32> = self.histories_mut().map(|h| h.recorded()).collect();
             group.max(&mut amaxes)?;
             for (history, amax) in self.histories_mut().zip(amaxes) {
@@ -374,31 +409,56 @@ impl RecipeState {
         histories[role as usize].as_ref().ok_or(Error::Recipe { field: role.name(), why })
     }
 
+    fn note(
+        &mut self,
+        layer: &str,
+        role: Role,
+        note: impl FnOnce(&mut AmaxHistory),
+    ) -> Result<(), Error> {
+        let histories = self.layers.get_mut(layer).ok_or(unknown(layer))?;
+        if let (true, Some(history)) = (self.training, &mut histories[role as usize]) {
+            note(history);
+        }
+        Ok(())
+    }
+
     fn histories_mut(&mut self) -> impl Iterator<Item = &mut AmaxHistory> {
         self.layers.values_mut().flatten().flatten()
     }
 
-    /// Fails, on every rank, unless all ranks have the same layers, histories and step: three
-    /// parts of a hash h, and 2^24 − h, are the same everywhere iff their maxima still add up.
-    fn agree(&self, group: &dyn AllReduce) -> Result<(), Error> {
-        const LIMIT: u32 = 1 << 24;
+    /// What all ranks must have the same: recipe (with the formats and lengths of histories), seed,
+    /// step, layers, and of joined histories all but the slot of the step that runs.
+    fn hash(&self, joined: bool) -> u64 {
         let mut hash = Fnv::default();
+        hash.name(&self.recipe.to_string());
+        hash.add(&self.seed.to_le_bytes());
         hash.add(&self.step.to_le_bytes());
         for (layer, histories) in &self.layers {
             hash.name(layer);
-            for history in histories {
-                let config = history.as_ref().map(AmaxHistory::config);
-                hash.name(&config.map_or(String::new(), std::string::ToString::to_string));
+            for history in histories.iter().flatten().filter(|_| joined) {
+                hash.word(history.scale().to_bits());
+                hash.word(history.counter());
+                history.window()[1..].iter().for_each(|amax| hash.word(amax.to_bits()));
             }
         }
-        let parts = [0, 24, 48].map(|at| (hash.0 >> at) as u32 % LIMIT);
+        hash.0
+    }
+
+    /// Fails, on every rank, unless all have the same [`hash`](Self::hash) h: three parts p of h
+    /// are the same everywhere iff the maxima of p and of 2^24 − p still add up to 2^24.
+    fn agree(&self, group: &dyn AllReduce, joined: bool) -> Result<(), Error> {
+        const LIMIT: u32 = 1 << 24;
+        let hash = self.hash(joined);
+        let parts = [0, 24, 48].map(|at| (hash >> at) as u32 % LIMIT);
         let mut told = parts.map(|part| [part as f32, (LIMIT - part) as f32]);
         group.max(told.as_flattened_mut())?;
-        if told.iter().all(|[high, low]| high + low == LIMIT as f32) {
+        // In f64: 2^24 + 1 is no f32.
+        let whole = |[high, low]: [f32; 2]| f64::from(high) + f64::from(low) == f64::from(LIMIT);
+        if told.into_iter().all(whole) {
             return Ok(());
         }
-        let why = "ranks differ in layers, histories or step: add the same layers on all, under \
-                   one recipe, and end the same steps";
+        let why = "ranks differ in recipe, seed, step, layers or histories: begin all with one \
+                   recipe and seed and the same layers, or resume all from the same step of one run";
         Err(Error::Recipe { field: "end_step", why })
     }
 }
@@ -431,6 +491,11 @@ impl Fnv {
         for byte in bytes {
             self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
+    }
+
+    /// As one byte more: a word that changes changes the hash.
+    fn word(&mut self, word: u32) {
+        self.0 = (self.0 ^ u64::from(word)).wrapping_mul(0x0000_0100_0000_01b3);
     }
 
     fn name(&mut self, text: &str) {

@@ -20,8 +20,8 @@ impl Recipe {
     /// # Errors
     /// [`Error::Recipe`] or [`Error::Range`], naming the product and operand and what to change:
     /// a name that could not be read back; a cast that [`Cast::check`] refuses; a scale for each
-    /// k (`col`, `128x1`); blocks whose scales or sums do not go together; an interval of
-    /// promotion of 0; `te-delayed` or `msamp` by rows or blocks, without histories, or two casts
+    /// k (`col`, `128x1`); blocks whose scales or sums do not go together; a block sum without
+    /// blocks that have f32 scales; an interval of promotion of 0; `te-delayed` or `msamp` by rows or blocks, without histories, or two casts
     /// on one history.
     pub fn validate(&self) -> Result<(), Error> {
         let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
@@ -36,10 +36,17 @@ impl Recipe {
             if gemm.sums.promote == Some(0) {
                 return wrong(pass.name(), "promote=0: give the elements of K between promotions");
             }
-            gemm.block_sum().map_err(|error| match error {
+            let block_sum = gemm.block_sum().map_err(|error| match error {
                 Error::Recipe { why, .. } => Error::Recipe { field: pass.name(), why },
                 other => other,
             })?;
+            if gemm.sums.block_sum.is_some() && block_sum.is_none() {
+                return wrong(
+                    pass.name(),
+                    "+sum= says how blocks with f32 scales join, and neither operand has such \
+                     blocks: drop +sum=",
+                );
+            }
         }
         Role::ALL.iter().try_for_each(|role| self.history_fits(*role))
     }

@@ -18,6 +18,7 @@ use super::rule::{Context, Rule};
 use super::words;
 use crate::error::{Error, Name};
 use crate::format::FormatId;
+use crate::slice::QuantStats;
 use core::fmt;
 use core::str::FromStr;
 use std::vec::Vec;
@@ -287,15 +288,43 @@ impl AmaxHistory {
 
     /// Notes a tensor's amax for the end of the step; of several, the largest, and NaN above all.
     /// The scale stays. (MS-AMP keeps the last of several during its warm-up.)
+    ///
+    /// It is the amax as the rule takes it: where the rule does not
+    /// [drop NaN](Rule::drops_nan), that of a tensor with NaN is NaN.
+    /// [`QuantStats::amax`] passes over NaN: give it to [`record_stats`](Self::record_stats).
     pub fn record(&mut self, amax: f32) {
         let slot = &mut self.state.window[0];
         *slot = join_amax(*slot, amax.abs());
+    }
+
+    /// Notes the amax of a tensor by its statistics, as the rule takes it: under `msamp` NaN if
+    /// the tensor has one, under `te-delayed` that of the other values.
+    ///
+    /// ```
+    /// use quarter::scale::{AmaxHistory, HistoryConfig, Rule};
+    /// use quarter::FormatId;
+    /// use quarter::slice::QuantStats;
+    /// let stats = QuantStats { amax: 1.0, nan: 1, ..QuantStats::default() };
+    /// let mut history = AmaxHistory::new(HistoryConfig::MSAMP, FormatId::F8E4M3, Rule::MsAmp)?;
+    /// history.record_stats(&stats);
+    /// assert!(history.recorded().is_nan());
+    /// # Ok::<(), quarter::Error>(())
+    /// ```
+    pub fn record_stats(&mut self, stats: &QuantStats) {
+        let nan = stats.nan > 0 && !self.rule.drops_nan();
+        self.record(if nan { f32::NAN } else { stats.amax });
     }
 
     /// The amax noted in this step so far.
     #[must_use]
     pub fn recorded(&self) -> f32 {
         self.state.window[0]
+    }
+
+    /// Steps since the warm-up began.
+    #[must_use]
+    pub const fn counter(&self) -> u32 {
+        self.state.counter
     }
 
     /// The window; slot 0 is the step that runs.
