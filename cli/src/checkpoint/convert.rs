@@ -4,7 +4,7 @@
 //! all have theirs. While shards change there is no index and no config, so nobody loads half of a
 //! model. A second run finds the shards that are complete by their headers, in which the settings
 //! and a number for the input stand, and goes on. A directory that holds anything else of a model
-//! is refused before it is touched: see [`check_own`].
+//! is refused before it is touched: see `check_own`.
 
 use super::header::{Header, Texts, show};
 use super::index::{Index, is_index};
