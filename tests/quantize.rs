@@ -9,8 +9,8 @@ use half::{bf16, f16};
 use quarter::scale::{Context, SourceType};
 use quarter::slice::Values;
 use quarter::tensor::{
-    Cast, MatMut, MatRef, QuantizeOptions, Quantized, StatsLevel, amax, fake_quantize_into,
-    quantize, quantize_both, quantize_into, quantize_transposed,
+    Cast, DequantizeOptions, MatMut, MatRef, QuantizeOptions, Quantized, StatsLevel, amax,
+    fake_quantize_into, quantize, quantize_both, quantize_into, quantize_transposed,
 };
 use quarter::{FormatId, Granularity, Isa, RandomStream, Rounding, Rule};
 
@@ -355,11 +355,15 @@ fn negative_scales_are_the_same_everywhere() {
     let format = FormatId::F8E4M3;
     let codes: Vec<u8> = (0..4 * 64).map(|i| (i * 5) as u8).collect();
     let q = Quantized::from_parts(format, (4, 64), Granularity::Row, codes, scales).unwrap();
-    let mut values = vec![0.0_f32; 4 * 64];
-    q.dequantize_into(MatMut::new(&mut values, 4, 64).unwrap()).unwrap();
-    for (i, x) in values.iter().enumerate() {
-        let want = q.view().value(i / 64, i % 64);
-        assert!(x.to_bits() == want.to_bits() || x.is_nan() && want.is_nan(), "{i}: {x} {want}");
+    for isa in Isa::available() {
+        let mut values = vec![0.0_f32; 4 * 64];
+        let dst = MatMut::new(&mut values, 4, 64).unwrap();
+        q.view().dequantize_with(dst, &DequantizeOptions::new().isa(isa)).unwrap();
+        for (i, x) in values.iter().enumerate() {
+            let want = q.view().value(i / 64, i % 64);
+            let same = x.to_bits() == want.to_bits() || x.is_nan() && want.is_nan();
+            assert!(same, "{isa:?} {i}: {x} {want}");
+        }
     }
     let x: Vec<f32> = (0..4 * 64).map(|i| i as f32 - 100.0).collect();
     let cast: Cast = "e4m3:row:torchao".parse().unwrap();

@@ -1,5 +1,6 @@
 //! Codes and scales → values.
 
+use super::options::DequantizeOptions;
 use super::pieces::pieces;
 use super::quantized::{Quantized, QuantizedView};
 use super::target::{Decoded, Target};
@@ -121,6 +122,18 @@ impl QuantizedView<'_> {
     /// # Errors
     /// [`Error::Shape`] unless the destination has this shape.
     pub fn dequantize_into(self, dst: MatMut<'_>) -> Result<(), Error> {
+        self.dequantize_with(dst, &DequantizeOptions::new())
+    }
+
+    /// The same on other threads or another instruction set.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] unless the destination has this shape.
+    pub fn dequantize_with(
+        self,
+        dst: MatMut<'_>,
+        options: &DequantizeOptions,
+    ) -> Result<(), Error> {
         if dst.shape() != self.shape() {
             let (expected, got) = (self.shape(), dst.shape());
             return Err(Error::Shape { what: "destination", expected, got });
@@ -131,23 +144,26 @@ impl QuantizedView<'_> {
         let decoder = decoder(self.format)?;
         let global = self.scales.global_scale_inv();
         let target = Decoded::new(dst.into_parts(), decoder, global);
-        self.split((0, self.rows), target, parts(self.rows * self.cols, 0));
+        let parts = parts(self.rows * self.cols, options.threads);
+        self.split((0, self.rows), target, parts, options.isa.kernels());
         Ok(())
     }
 
-    fn split(&self, rows: (usize, usize), target: Decoded<'_>, parts: usize) {
+    fn split(&self, rows: (usize, usize), target: Decoded<'_>, parts: usize, kernels: &Kernels) {
         let left = parts / 2;
         let at = (rows.1 - rows.0) / parts.max(1) * left;
         if parts < 2 || at == 0 {
-            return self.serial(rows, target);
+            return self.serial(rows, target, kernels);
         }
         let (t0, t1) = target.split(true, at);
         let at = rows.0 + at;
-        join(|| self.split((rows.0, at), t0, left), || self.split((at, rows.1), t1, parts - left));
+        join(
+            || self.split((rows.0, at), t0, left, kernels),
+            || self.split((at, rows.1), t1, parts - left, kernels),
+        );
     }
 
-    fn serial(&self, rows: (usize, usize), mut target: Decoded<'_>) {
-        let kernels = Isa::best().kernels();
+    fn serial(&self, rows: (usize, usize), mut target: Decoded<'_>, kernels: &Kernels) {
         let (_, block) = self.granularity.block(self.rows, self.cols);
         let mut factors: Vec<f32> = Vec::new();
         let mut row_of_factors = None;

@@ -33,7 +33,7 @@ mod view;
 
 pub use amax::amax;
 pub use cast::Cast;
-pub use options::{QuantizeOptions, StatsLevel};
+pub use options::{DequantizeOptions, QuantizeOptions, StatsLevel};
 pub use quantize::{
     fake_quantize_into, quantize, quantize_both, quantize_both_into, quantize_into,
     quantize_transposed,

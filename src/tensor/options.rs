@@ -93,3 +93,34 @@ impl<'a> QuantizeOptions<'a> {
         Self { isa, ..self }
     }
 }
+
+/// How to dequantize.
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub struct DequantizeOptions {
+    pub(super) threads: usize,
+    pub(super) isa: Isa,
+}
+
+impl Default for DequantizeOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl DequantizeOptions {
+    /// All threads of the caller's pool, the best instruction set.
+    pub fn new() -> Self {
+        Self { threads: 0, isa: Isa::best() }
+    }
+
+    /// The most threads of the caller's pool to use; 1 keeps off rayon, 0 asks for all.
+    pub const fn threads(self, threads: usize) -> Self {
+        Self { threads, ..self }
+    }
+
+    /// Another instruction set: the bits are the same.
+    pub const fn isa(self, isa: Isa) -> Self {
+        Self { isa, ..self }
+    }
+}
