@@ -8,7 +8,8 @@
 //!  checksum u64: FNV-1a of all bytes before it
 //! ```
 
-use super::state::{Fnv, check_next, windows};
+use super::agree::Fnv;
+use super::saved::{check_next, windows};
 use super::{LayerSnapshot, Recipe, StateSnapshot};
 use crate::error::Error;
 use crate::scale::HistorySnapshot;

@@ -50,17 +50,20 @@
 
 #![forbid(unsafe_code)]
 
+mod agree;
 mod bytes;
 mod collective;
 mod gemm;
 pub mod presets;
+mod saved;
 mod state;
 mod text;
 mod validate;
 
 pub use collective::{AllReduce, NoReduce, ThreadRank, thread_group};
 pub use gemm::{Accumulation, BlockSum, GemmRecipe, Operand};
-pub use state::{LayerSnapshot, RecipeState, StateSnapshot};
+pub use saved::{LayerSnapshot, StateSnapshot};
+pub use state::RecipeState;
 
 use crate::error::{Error, Name};
 use crate::scale::{HistoryConfig, words};

@@ -1,19 +1,18 @@
 //! What a recipe remembers from step to step: amax histories by layer and role, seed and step.
 
-use super::{AllReduce, Recipe, Role, bytes};
+use super::agree::tensor_id;
+use super::saved::check_name;
+use super::{AllReduce, Recipe, Role};
 use crate::error::{Error, Name};
 use crate::format::RandomStream;
-use crate::scale::{AmaxHistory, HistorySnapshot};
+use crate::scale::AmaxHistory;
 use crate::slice::QuantStats;
 use std::collections::BTreeMap;
-use std::string::{String, ToString};
+use std::string::String;
 use std::vec::Vec;
 
-/// The longest name of a layer, in bytes.
-const NAME_MAX: usize = 1024;
-
 /// The histories of a layer's x, w and dy, where their casts keep one.
-type Histories<T> = [Option<T>; 3];
+pub(super) type Histories<T> = [Option<T>; 3];
 
 /// The state of a training run under a [`Recipe`].
 ///
@@ -39,12 +38,12 @@ type Histories<T> = [Option<T>; 3];
 /// ```
 #[derive(Clone, Debug)]
 pub struct RecipeState {
-    recipe: Recipe,
-    seed: u64,
-    step: u32,
-    rank: u32,
-    training: bool,
-    layers: BTreeMap<String, Histories<AmaxHistory>>,
+    pub(super) recipe: Recipe,
+    pub(super) seed: u64,
+    pub(super) step: u32,
+    pub(super) rank: u32,
+    pub(super) training: bool,
+    pub(super) layers: BTreeMap<String, Histories<AmaxHistory>>,
 }
 
 impl PartialEq for RecipeState {
@@ -53,92 +52,6 @@ impl PartialEq for RecipeState {
         let key = |state: &Self| (state.seed, state.step, state.rank);
         key(self) == key(other) && self.recipe == other.recipe && self.layers == other.layers
     }
-}
-
-/// A layer of a [`StateSnapshot`].
-#[derive(Clone, Debug, PartialEq)]
-pub struct LayerSnapshot {
-    /// Its name, 1 to 1,024 bytes.
-    pub name: String,
-    /// The histories of x, w and dy, where the recipe's casts keep one.
-    pub histories: [Option<HistorySnapshot>; 3],
-}
-
-/// All that a [`RecipeState`] saves, as plain data.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StateSnapshot {
-    /// The recipe that the histories were kept under.
-    pub recipe: Recipe,
-    /// The seed of stochastic rounding.
-    pub seed: u64,
-    /// Steps ended so far.
-    pub step: u32,
-    /// The rank that saved it.
-    pub rank: u32,
-    /// In ascending order of their names.
-    pub layers: Vec<LayerSnapshot>,
-}
-
-impl StateSnapshot {
-    /// # Errors
-    /// As [`Recipe::validate`], and [`Error::State`] for what no state can hold.
-    fn check(&self) -> Result<(), Error> {
-        self.recipe.validate()?;
-        let wrong = |what, expected: usize, got: usize| {
-            Err(Error::State { what, expected: expected as u64, got: got as u64 })
-        };
-        let windows = windows(&self.recipe);
-        let mut before = None;
-        for layer in &self.layers {
-            check_next(before, &layer.name)?;
-            before = Some(&layer.name);
-            for (window, saved) in windows.iter().zip(&layer.histories) {
-                match (window, saved) {
-                    (Some(expected), Some(saved)) => {
-                        saved.check()?;
-                        let (expected, got) = (*expected, saved.window.len());
-                        if expected != got {
-                            return wrong("length of a saved window", expected, got);
-                        }
-                    }
-                    (None, None) => {}
-                    (window, saved) => {
-                        let what = "number of histories of a layer's role";
-                        return wrong(what, window.is_some().into(), saved.is_some().into());
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The lengths of the windows of x, w and dy, where their casts keep one.
-pub(super) fn windows(recipe: &Recipe) -> Histories<usize> {
-    let mut windows = [None; 3];
-    for (window, role) in windows.iter_mut().zip(Role::ALL) {
-        let kept = recipe.history_cast(*role).and(recipe.delayed.as_ref());
-        *window = kept.map(|delayed| delayed.of(*role).len);
-    }
-    windows
-}
-
-/// Whether a layer's name can follow that of the layer before.
-pub(super) fn check_next(before: Option<&String>, name: &str) -> Result<(), Error> {
-    if before.is_some_and(|before| before.as_str() >= name) {
-        let what = "number of layers out of order or twice";
-        return Err(Error::State { what, expected: 0, got: 1 });
-    }
-    check_name(name)
-}
-
-fn check_name(name: &str) -> Result<(), Error> {
-    if name.is_empty() || name.len() > NAME_MAX {
-        let got = i64::try_from(name.len()).unwrap_or(i64::MAX);
-        let what = "length of a layer's name";
-        return Err(Error::Range { what, got, min: 1, max: NAME_MAX as i64 });
-    }
-    Ok(())
 }
 
 impl RecipeState {
@@ -296,103 +209,12 @@ impl RecipeState {
         Ok(())
     }
 
-    /// What must be saved; a step that has not ended too.
-    #[must_use]
-    pub fn snapshot(&self) -> StateSnapshot {
-        let layer = |(name, histories): (&String, &Histories<AmaxHistory>)| LayerSnapshot {
-            name: name.clone(),
-            histories: histories.each_ref().map(|h| h.as_ref().map(AmaxHistory::snapshot)),
-        };
-        StateSnapshot {
-            recipe: self.recipe.clone(),
-            seed: self.seed,
-            step: self.step,
-            rank: self.rank,
-            layers: self.layers.iter().map(layer).collect(),
-        }
-    }
-
-    /// The state that was saved, with its recipe and rank.
-    ///
-    /// # Errors
-    /// As [`Recipe::validate`]; [`Error::State`] for what no state can hold.
-    pub fn from_snapshot(saved: &StateSnapshot) -> Result<Self, Error> {
-        let mut state = Self::new(saved.recipe.clone(), saved.seed, saved.rank)?;
-        state.restore(saved)?;
-        Ok(state)
-    }
-
-    /// Takes seed, step and histories of a saved state; recipe and rank stay.
-    ///
-    /// Windows of another length are cut, or filled with zeros, at their end, as
-    /// TransformerEngine does. If layers were added already, the saved ones must be the same.
-    ///
-    /// # Errors
-    /// As [`from_snapshot`](Self::from_snapshot); [`Error::State`] for other layers;
-    /// [`Error::Recipe`] for histories of other casts. Then nothing is changed.
-    pub fn restore(&mut self, saved: &StateSnapshot) -> Result<(), Error> {
-        saved.check()?;
-        let cast = |recipe: &Recipe, role| recipe.history_cast(role).map(|c| (c.format, c.rule));
-        for role in Role::ALL {
-            if cast(&self.recipe, *role) != cast(&saved.recipe, *role) {
-                let why = "the saved histories are of another format or rule: load them under the \
-                           recipe they were saved with, or begin anew";
-                return Err(Error::Recipe { field: role.name(), why });
-            }
-        }
-        if !self.layers.is_empty() {
-            let known = saved.layers.iter().filter(|l| self.layers.contains_key(&l.name)).count();
-            for (expected, got) in [(self.layers.len(), known), (known, saved.layers.len())] {
-                if expected != got {
-                    let what = "number of layers that are both in the state and saved";
-                    let (expected, got) = (expected as u64, got as u64);
-                    return Err(Error::State { what, expected, got });
-                }
-            }
-        }
-        let mut layers = BTreeMap::new();
-        for layer in &saved.layers {
-            let mut histories = self.empty()?;
-            for (history, saved) in histories.iter_mut().zip(&layer.histories) {
-                if let (Some(history), Some(saved)) = (history, saved) {
-                    history.restore(saved)?;
-                }
-            }
-            layers.insert(layer.name.clone(), histories);
-        }
-        (self.seed, self.step, self.layers) = (saved.seed, saved.step, layers);
-        Ok(())
-    }
-
-    /// The state as bytes: small, exact and checked, without any feature.
-    #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        bytes::write(&self.snapshot())
-    }
-
-    /// What [`to_bytes`](Self::to_bytes) wrote.
-    ///
-    /// # Errors
-    /// [`Error::State`] for bytes that are cut, changed, of another version or no state; as
-    /// [`from_snapshot`](Self::from_snapshot). No length is believed before it is checked.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        Self::from_snapshot(&bytes::read(bytes)?)
-    }
-
-    /// [`restore`](Self::restore) from what [`to_bytes`](Self::to_bytes) wrote.
-    ///
-    /// # Errors
-    /// As [`from_bytes`](Self::from_bytes) and [`restore`](Self::restore).
-    pub fn restore_bytes(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.restore(&bytes::read(bytes)?)
-    }
-
     fn must_train(&self, field: &'static str) -> Result<(), Error> {
         let why = "evaluation changes no state: call set_training(true) first";
         if self.training { Ok(()) } else { Err(Error::Recipe { field, why }) }
     }
 
-    fn empty(&self) -> Result<Histories<AmaxHistory>, Error> {
+    pub(super) fn empty(&self) -> Result<Histories<AmaxHistory>, Error> {
         let mut histories = [None, None, None];
         for (history, role) in histories.iter_mut().zip(Role::ALL) {
             let cast = self.recipe.history_cast(*role);
@@ -425,81 +247,8 @@ impl RecipeState {
     fn histories_mut(&mut self) -> impl Iterator<Item = &mut AmaxHistory> {
         self.layers.values_mut().flatten().flatten()
     }
-
-    /// What all ranks must have the same: recipe (with the formats and lengths of histories), seed,
-    /// step, layers, and of joined histories all but the slot of the step that runs.
-    fn hash(&self, joined: bool) -> u64 {
-        let mut hash = Fnv::default();
-        hash.name(&self.recipe.to_string());
-        hash.add(&self.seed.to_le_bytes());
-        hash.add(&self.step.to_le_bytes());
-        for (layer, histories) in &self.layers {
-            hash.name(layer);
-            for history in histories.iter().flatten().filter(|_| joined) {
-                hash.word(history.scale().to_bits());
-                hash.word(history.counter());
-                history.window()[1..].iter().for_each(|amax| hash.word(amax.to_bits()));
-            }
-        }
-        hash.0
-    }
-
-    /// Fails, on every rank, unless all have the same [`hash`](Self::hash) h: three parts p of h
-    /// are the same everywhere iff the maxima of p and of 2^24 − p still add up to 2^24.
-    fn agree(&self, group: &dyn AllReduce, joined: bool) -> Result<(), Error> {
-        const LIMIT: u32 = 1 << 24;
-        let hash = self.hash(joined);
-        let parts = [0, 24, 48].map(|at| (hash >> at) as u32 % LIMIT);
-        let mut told = parts.map(|part| [part as f32, (LIMIT - part) as f32]);
-        group.max(told.as_flattened_mut())?;
-        // In f64: 2^24 + 1 is no f32.
-        let whole = |[high, low]: [f32; 2]| f64::from(high) + f64::from(low) == f64::from(LIMIT);
-        if told.into_iter().all(whole) {
-            return Ok(());
-        }
-        let why = "ranks differ in recipe, seed, step, layers or histories: begin all with one \
-                   recipe and seed and the same layers, or resume all from the same step of one run";
-        Err(Error::Recipe { field: "end_step", why })
-    }
 }
 
 fn unknown(layer: &str) -> Error {
     Error::Name { what: "layer of this state: call add_layer first", got: Name::new(layer) }
-}
-
-/// Which tensor a random stream is of: FNV-1a (64 bits, the halves joined by exclusive or) of the
-/// layer's name, the role's and the rank, with their lengths.
-pub(super) fn tensor_id(layer: &str, role: Role, rank: u32) -> u32 {
-    let mut hash = Fnv::default();
-    hash.name(layer);
-    hash.name(role.name());
-    hash.add(&rank.to_le_bytes());
-    (hash.0 >> 32) as u32 ^ hash.0 as u32
-}
-
-/// FNV-1a: every byte that changes changes the hash.
-pub(super) struct Fnv(pub u64);
-
-impl Default for Fnv {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Fnv {
-    pub fn add(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-    }
-
-    /// As one byte more: a word that changes changes the hash.
-    fn word(&mut self, word: u32) {
-        self.0 = (self.0 ^ u64::from(word)).wrapping_mul(0x0000_0100_0000_01b3);
-    }
-
-    fn name(&mut self, text: &str) {
-        self.add(&(text.len() as u64).to_le_bytes());
-        self.add(text.as_bytes());
-    }
 }
