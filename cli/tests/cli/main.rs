@@ -13,3 +13,4 @@ mod inspect;
 mod layouts;
 mod model;
 mod quantize;
+mod runs;
