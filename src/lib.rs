@@ -20,7 +20,7 @@
 //!   ([`Policy`]).
 //! * **Slices** at the speed of memory, with a scale, statistics and packed codes ([`mod@slice`]).
 //!   Every instruction set and number of threads gives the same bits.
-//! * **Scales**: twenty published rules as one table ([`Rule`]), any [`Granularity`], delayed
+//! * **Scales**: the published rules as one table ([`Rule`]), any [`Granularity`], delayed
 //!   scaling with its history ([`scale`]).
 //! * **Tensors** quantized to the codes and scales of each rule's own engine, transposed, both ways
 //!   in one pass, and back ([`tensor`]).

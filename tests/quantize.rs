@@ -378,3 +378,13 @@ fn negative_scales_are_the_same_everywhere() {
         }
     }
 }
+
+/// What `codes_as_bf16` says of products.
+#[test]
+fn products_of_codes_are_exact_in_f32() {
+    for spec in common::narrow_formats().map(FormatId::spec).filter(|spec| spec.has_zero()) {
+        assert!(2 * (spec.man_bits() + 1) <= 10, "{}", spec.name());
+        assert!(spec.min_positive().powi(2) >= 2f64.powi(-34), "{}", spec.name());
+        assert!(spec.max().powi(2) < f64::from(f32::MAX), "{}", spec.name());
+    }
+}

@@ -22,6 +22,6 @@ pub use history::{
 };
 pub use rule::{Context, GroupScale, Native, Operation, Rule, ScaleFormat, SourceType};
 #[cfg(feature = "std")]
-pub(crate) use scaler::Scaler;
+pub(crate) use scaler::{Scaler, nvfp4_group, power};
 #[cfg(feature = "std")]
 pub(crate) use words::words;

@@ -90,7 +90,7 @@ fn native_scale_inv(scale_inv: f32) -> GroupScale {
 }
 
 /// Where `scale_inv` is an E8M0 byte.
-fn power(byte: u8) -> GroupScale {
+pub(crate) fn power(byte: u8) -> GroupScale {
     GroupScale { scale: e8m0::reciprocal(byte), scale_inv: e8m0::value(byte), byte }
 }
 
@@ -183,7 +183,12 @@ fn round_up(x: f32) -> u8 {
 fn nvfp4(amax: f32, max: f32, global_scale: f32) -> GroupScale {
     let wanted = (amax * (global_scale * (1.0 / max))).min(f32::MAX);
     let block = F8E4M3::from_f32_sat(wanted);
-    let scale_inv = block.to_f32();
-    let scale = (1.0 / (scale_inv * (1.0 / global_scale))).min(f32::MAX);
-    GroupScale { scale, scale_inv, byte: block.to_bits() }
+    nvfp4_group(block.to_bits(), 1.0 / global_scale)
+}
+
+/// The scale of an E4M3 byte in a tensor of this factor.
+pub(crate) fn nvfp4_group(byte: u8, global_scale_inv: f32) -> GroupScale {
+    let scale_inv = F8E4M3::from_bits(byte).to_f32();
+    let scale = (1.0 / (scale_inv * global_scale_inv)).min(f32::MAX);
+    GroupScale { scale, scale_inv, byte }
 }

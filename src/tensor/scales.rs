@@ -3,7 +3,7 @@
 use super::Cast;
 use crate::error::Error;
 use crate::format::F8E4M3;
-use crate::scale::{GroupScale, Native, ScaleFormat, e8m0};
+use crate::scale::{GroupScale, Native, ScaleFormat, e8m0, nvfp4_group, power};
 use std::vec;
 use std::vec::Vec;
 
@@ -169,12 +169,9 @@ impl Scales {
             Self::F32 { scale: None, .. } => {
                 GroupScale { scale: 1.0 / scale_inv, scale_inv, byte: 0 }
             }
-            Self::E8M0(bytes) => {
-                GroupScale { scale: e8m0::reciprocal(bytes[i]), scale_inv, byte: bytes[i] }
-            }
+            Self::E8M0(bytes) => power(bytes[i]),
             Self::E4M3 { scale_inv: bytes, global_scale_inv } => {
-                let scale = (1.0 / (scale_inv * global_scale_inv)).min(f32::MAX);
-                GroupScale { scale, scale_inv, byte: bytes[i] }
+                nvfp4_group(bytes[i], *global_scale_inv)
             }
         }
     }

@@ -144,7 +144,7 @@ impl Target for Transposed<'_> {
     }
 }
 
-/// Codes and their transposes are two targets: see `quantize_both`. Values are these.
+/// Values: the codes decoded again.
 pub(super) struct Decoded<'a> {
     values: ValuesMut<'a>,
     /// Row and column of the first value, and the distance of rows.
@@ -153,6 +153,8 @@ pub(super) struct Decoded<'a> {
     row_stride: usize,
     decoder: &'a Decoder,
     global_scale_inv: f32,
+    /// To 16-bit values.
+    narrow: Encoder,
     codes: Vec<u8>,
     buffer: Vec<f32>,
 }
@@ -164,7 +166,10 @@ impl<'a> Decoded<'a> {
         global_scale_inv: f32,
     ) -> Self {
         let (codes, buffer) = (vec![0; PIECE], vec![0.0; PIECE]);
-        Self { values, row: 0, col: 0, row_stride, decoder, global_scale_inv, codes, buffer }
+        let spec = if let ValuesMut::F16(_) = values { &table::F16 } else { &table::BF16 };
+        let narrow = Encoder::new(spec, Policy::NONFINITE, 1.0, false);
+        let (row, col) = (0, 0);
+        Self { values, row, col, row_stride, decoder, global_scale_inv, narrow, codes, buffer }
     }
 
     /// The values at a row and column are fl(codes · scale_inv), and · the tensor's own factor.
@@ -190,20 +195,13 @@ impl<'a> Decoded<'a> {
             kernels.unscale_groups(PIECE, &[self.global_scale_inv], values);
         }
         let buffer = &self.buffer[..codes.len()];
-        match &mut self.values {
-            ValuesMut::F32(_) => {}
-            ValuesMut::F64(values) => kernels.f32_to_f64(buffer, &mut values[range]),
-            ValuesMut::Bf16(values) => {
-                let e = Encoder::new(&table::BF16, Policy::NONFINITE, 1.0, false);
-                let values = to_codes_mut(&mut values[range]);
-                kernels.encode_u16(&e, Words::None, buffer, values, false, false);
-            }
-            ValuesMut::F16(values) => {
-                let e = Encoder::new(&table::F16, Policy::NONFINITE, 1.0, false);
-                let values = to_codes_mut(&mut values[range]);
-                kernels.encode_u16(&e, Words::None, buffer, values, false, false);
-            }
-        }
+        let narrowed = match &mut self.values {
+            ValuesMut::F32(_) => return,
+            ValuesMut::F64(values) => return kernels.f32_to_f64(buffer, &mut values[range]),
+            ValuesMut::Bf16(values) => to_codes_mut(&mut values[range]),
+            ValuesMut::F16(values) => to_codes_mut(&mut values[range]),
+        };
+        kernels.encode_u16(&self.narrow, Words::None, buffer, narrowed, false, false);
     }
 }
 
@@ -232,6 +230,7 @@ impl Target for Decoded<'_> {
             row_stride: self.row_stride,
             decoder: self.decoder,
             global_scale_inv: self.global_scale_inv,
+            narrow: self.narrow,
             codes,
             buffer,
         };
