@@ -56,6 +56,8 @@ extern crate std;
 mod arch;
 pub mod error;
 pub mod format;
+#[cfg(feature = "std")]
+pub mod gemm;
 pub mod interop;
 #[cfg(feature = "std")]
 pub mod recipe;

@@ -108,3 +108,8 @@ unsafe impl Transparent for u16 {
 unsafe impl Transparent for u8 {
     type Bits = Self;
 }
+
+// SAFETY: it is its own bits.
+unsafe impl Transparent for u32 {
+    type Bits = Self;
+}

@@ -21,6 +21,8 @@ mod generic;
 mod scalar;
 #[cfg(test)]
 mod tests;
+#[cfg_attr(not(feature = "std"), allow(dead_code))] // products need it
+pub(crate) mod tile;
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
@@ -32,6 +34,13 @@ use crate::format::RandomStream;
 use core::fmt;
 use decoder::Decoder;
 use encoder::Encoder;
+use tile::{Finish, Fold, LANES, Line, Sums, Thin, Tile};
+
+/// GELU, as [`Activation::Gelu`](tile::Activation::Gelu) is computed everywhere.
+#[cfg_attr(not(feature = "std"), allow(dead_code))]
+pub(crate) fn gelu(t: f32) -> f32 {
+    generic::math::gelu(t)
+}
 
 /// Where stochastic rounding takes its words from.
 #[derive(Clone, Copy, Debug)]
@@ -97,6 +106,10 @@ macro_rules! kernel_table {
             /// Whether the kernels with a `past` argument honour it: stores go around the cache
             /// then. Without, go through a buffer and `stream`.
             pub direct: bool,
+            /// Whether it multiplies pairs of bf16.
+            pub pairs: bool,
+            /// Rows of a left panel that a tile takes without waste.
+            pub rows: usize,
             $($name: unsafe fn($($type),*) $(-> $ret)?,)*
         }
 
@@ -165,22 +178,50 @@ kernel_table! {
     encode_groups(e: &Encoder, group: usize, factors: &[f32], src: &[f32], dst: &mut [u8], past: bool);
     /// `dst[c · rows + r] = src[r · cols + c]`.
     transpose_u8(rows: usize, cols: usize, src: &[u8], dst: &mut [u8]);
+    /// Lane r of line i becomes the i-th 32-bit word of row r, zeros beyond its end; `swap`
+    /// exchanges the halves of each.
+    lanes(rows: &[&[u8]; LANES], swap: bool, out: &mut [Line]);
+    /// Quads of codes → two lines of pairs each, or four lines of f32, times the powers of two of
+    /// `fold`; with those, and as pairs, none may be subnormal.
+    expand(d: &Decoder, fold: Option<Fold<'_>>, pairs: bool, quads: &[Line], out: &mut [Line]);
+    /// Pairs of bf16 → f32, two lines each.
+    split(pairs: &[Line], out: &mut [Line]);
+    /// The smallest and largest magnitude that is not zero, Inf or NaN, as bf16 bits; (0xffff, 0)
+    /// if there is none.
+    range_bf16(src: &[u16]) -> (u16, u16);
+    /// Adds the products of a tile's panels to its sums.
+    tile(t: &Tile<'_>, sums: &mut Sums);
+    /// Continues the chains `p` of a few rows, and joins those that end.
+    thin(d: &Decoder, t: &Thin<'_>, p: &mut Sums, sums: &mut Sums);
+    /// Scales, alpha, C, bias and activation, in place, of the first `rows` rows of a tile.
+    finish(f: &Finish<'_>, rows: usize, sums: &mut Sums);
+    /// Copies the first `rows` rows of a tile to places at a distance of at least 32.
+    store(rows: usize, stride: usize, sums: &Sums, out: &mut [u32]);
     /// Copies bytes past the cache, where the instruction set can. `dst` is as long as `src`.
     stream(src: &[u8], dst: &mut [u8]);
     /// Makes what was streamed visible to other threads; call it before they can look.
     fence();
     /// Begins to fetch bytes into the cache; nothing where the instruction set cannot.
     fetch(bytes: &[u8]);
+    /// Keeps the units for f32 busy: the operations that it did.
+    peak_fma(rounds: usize) -> u64;
+    /// The same of the unit for pairs of bf16; 0 if there is none.
+    peak_pairs(rounds: usize) -> u64;
 }
 
 /// Compiles the generic kernels with a feature attribute into the table `compiled::KERNELS`, of
 /// which an instruction set's file replaces those where intrinsics pay.
 macro_rules! compile_kernels {
-    ($(#[$feature:meta])*) => {
+    (fused: $fused:expr, $(#[$feature:meta])*) => {
         pub(in crate::arch) mod compiled {
+            /// Whether the instruction set has a fused multiply-add.
+            const FUSED: bool = $fused;
+
+
             use $crate::arch::decoder::Decoder;
             use $crate::arch::encoder::Encoder;
-            use $crate::arch::generic::{amax, count, decode, encode, narrow, scale, store, transpose};
+            use $crate::arch::generic::{amax, count, decode, encode, narrow, panel, peaks, scale, store, tile, transpose};
+            use $crate::arch::tile::{Finish, Fold, LANES, Line, Sums, Thin, Tile};
             use $crate::arch::{Counts, Screen, Words};
             use $crate::format::packed;
 
@@ -207,28 +248,38 @@ macro_rules! compile_kernels {
                 unscale_groups scale::unscale_groups(group: usize, factors: &[f32], values: &mut [f32]) -> ();
                 encode_groups scale::encode_groups(e: &Encoder, group: usize, factors: &[f32], s: &[f32], d: &mut [u8], past: bool) -> ();
                 transpose_u8 transpose::transpose(rows: usize, cols: usize, s: &[u8], d: &mut [u8]) -> ();
+                lanes panel::lanes(rows: &[&[u8]; LANES], swap: bool, out: &mut [Line]) -> ();
+                expand panel::expand(d: &Decoder, fold: Option<Fold<'_>>, pairs: bool, quads: &[Line], out: &mut [Line]) -> ();
+                split panel::split(pairs: &[Line], out: &mut [Line]) -> ();
+                range_bf16 panel::range_bf16(s: &[u16]) -> (u16, u16);
+                tile tile::tile<FUSED>(t: &Tile<'_>, sums: &mut Sums) -> ();
+                thin tile::thin<FUSED>(d: &Decoder, t: &Thin<'_>, p: &mut Sums, sums: &mut Sums) -> ();
+                finish tile::finish<FUSED>(f: &Finish<'_>, rows: usize, sums: &mut Sums) -> ();
+                store tile::store(rows: usize, stride: usize, sums: &Sums, out: &mut [u32]) -> ();
                 stream store::copy(s: &[u8], d: &mut [u8]) -> ();
                 fence store::no_fence() -> ();
                 fetch store::no_fetch(bytes: &[u8]) -> ();
+                peak_fma peaks::peak_fma<FUSED>(rounds: usize) -> u64;
+                peak_pairs peaks::peak_pairs(rounds: usize) -> u64;
             }
         }
     };
     (@functions $features:tt
-        $($name:ident $module:ident::$generic:ident($($arg:ident: $type:ty),*) -> $ret:ty;)*
+        $($name:ident $module:ident::$generic:ident $(<$fused:ident>)? ($($arg:ident: $type:ty),*) -> $ret:ty;)*
     ) => {
         pub(in crate::arch) const KERNELS: $crate::arch::Kernels =
-            $crate::arch::Kernels { direct: false, $($name),* };
+            $crate::arch::Kernels { direct: false, pairs: false, rows: 12, $($name),* };
 
         $($crate::arch::compile_kernels! {
-            @function $features $name $module::$generic($($arg: $type),*) -> $ret
+            @function $features $name $module::$generic $(<$fused>)? ($($arg: $type),*) -> $ret
         })*
     };
     (@function [$(#[$feature:meta])*]
-        $name:ident $module:ident::$generic:ident($($arg:ident: $type:ty),*) -> $ret:ty
+        $name:ident $module:ident::$generic:ident $(<$fused:ident>)? ($($arg:ident: $type:ty),*) -> $ret:ty
     ) => {
         $(#[$feature])*
         pub(in crate::arch) fn $name($($arg: $type),*) -> $ret {
-            $module::$generic($($arg),*)
+            $module::$generic $(::<$fused>)? ($($arg),*)
         }
     };
 }
@@ -254,6 +305,12 @@ struct Row {
 
 /// The instruction sets, best first.
 static ISAS: &[Row] = &[
+    #[cfg(target_arch = "x86_64")]
+    Row {
+        name: "avx512bf16",
+        kernels: &x86_64::avx512::WITH_BF16,
+        present: || has!("avx512f" "avx512bw" "avx512dq" "avx512vl" "avx512vbmi" "popcnt" "avx512bf16"),
+    },
     #[cfg(target_arch = "x86_64")]
     Row {
         name: "avx512",
@@ -331,10 +388,18 @@ impl Isa {
         }
     }
 
-    /// Its name: `avx512`, `avx2`, `neon`, `scalar`.
+    /// Its name: `avx512bf16`, `avx512`, `avx2`, `neon`, `scalar`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         self.name
+    }
+
+    /// Keeps a unit busy for so many rounds of independent chains, on this thread: the operations
+    /// that it did, of f32 or of `pairs` of bf16; 0 without such a unit. For benches.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn peak(self, pairs: bool, rounds: usize) -> u64 {
+        if pairs { self.kernels.peak_pairs(rounds) } else { self.kernels.peak_fma(rounds) }
     }
 
     pub(crate) const fn kernels(self) -> &'static Kernels {

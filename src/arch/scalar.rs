@@ -4,7 +4,7 @@ use super::decoder::Decoder;
 use super::generic::decode;
 use super::{Kernels, compile_kernels};
 
-compile_kernels! {}
+compile_kernels! { fused: cfg!(any(target_feature = "fma", target_arch = "aarch64")), }
 
 pub(super) static KERNELS: Kernels = Kernels { decode_f32, decode_bf16, ..compiled::KERNELS };
 

@@ -1,7 +1,8 @@
 //! How one matrix product is computed: its operands and its sums.
 
 use crate::error::{Error, Name};
-use crate::scale::{Granularity, Rule, ScaleFormat, words};
+use crate::gemm::{Accumulation, BlockSum, Side, Sums};
+use crate::scale::Granularity;
 use crate::tensor::Cast;
 use core::fmt;
 use core::str::FromStr;
@@ -76,58 +77,6 @@ impl FromStr for Operand {
     }
 }
 
-words! {
-    /// How the sum p of a block along K joins the f32 sum `acc`, by the scales sa and sb of its
-    /// operands' blocks (fl is one rounding to f32).
-    BlockSum "block sum" {
-        /// acc = fl(acc + fl(fl(p · sa) · sb)): DeepSeek-V3's `fp8_gemm_kernel`, torchao's blocks.
-        DeepSeek "deepseek",
-        /// acc = fl(acc + fl(p · fl(sa · sb))): DeepGEMM.
-        DeepGemm "deepgemm",
-        /// acc = fma(fl(p · sa), sb, acc): TransformerEngine.
-        Te "te",
-    }
-}
-
-impl BlockSum {
-    /// The block sum of the engine that a scale rule is from; none where its scales are no f32 or
-    /// never of blocks.
-    #[must_use]
-    pub const fn of(rule: Rule) -> Option<Self> {
-        match rule {
-            Rule::TeCurrent | Rule::TeCurrentPow2 | Rule::TeBlock | Rule::TeBlockF32 => {
-                Some(Self::Te)
-            }
-            Rule::TorchAo | Rule::TorchAoPow2 | Rule::TorchAoBlock => Some(Self::DeepSeek),
-            Rule::DeepSeek | Rule::DeepSeekUe8m0 => Some(Self::DeepSeek),
-            Rule::DeepGemm | Rule::DeepGemmUe8m0 => Some(Self::DeepGemm),
-            Rule::TeDelayed | Rule::MsAmp => None,
-            Rule::TeMx
-            | Rule::OcpFloor
-            | Rule::OcpCeil
-            | Rule::OcpRceil
-            | Rule::OcpEven
-            | Rule::Microxcaling
-            | Rule::Nvfp4 => None,
-        }
-    }
-}
-
-/// How sums are kept: in f32, and where told otherwise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-pub struct Accumulation {
-    /// Partial sums join after this many elements of K, at least 1, and at every edge of a block
-    /// of scales; none means 1,024.
-    pub promote: Option<u32>,
-    /// How blocks with f32 scales join; none means as the casts' engine does. Without such
-    /// blocks [`Recipe::validate`](super::Recipe::validate) refuses it.
-    pub block_sum: Option<BlockSum>,
-    /// The unit's fast, less precise accumulation (TransformerEngine's
-    /// `use_split_accumulator=False`, torch's `use_fast_accum=True`). Only models of hardware
-    /// units read it: the exact product is the same.
-    pub fast: bool,
-}
-
 /// One product D\[M,N\] = Σₖ a\[M,K\] · b\[N,K\].
 ///
 /// Prints and parses as `A*B[+promote=N][+sum=BLOCKSUM][+fast]`.
@@ -167,40 +116,17 @@ impl GemmRecipe {
     /// scales, given or not.
     ///
     /// # Errors
-    /// [`Error::Recipe`] where two engines' casts meet, or scales of blocks in two forms.
+    /// [`Error::Recipe`] where two engines' casts meet, scales of blocks in two forms, or blocks of
+    /// a rule whose engine has none.
     pub fn block_sum(&self) -> Result<Option<BlockSum>, Error> {
-        let wrong = |why| Err(Error::Recipe { field: "sums", why });
-        let blocks = [&self.a, &self.b].map(Operand::blocked);
-        let form = |cast: &Cast| cast.rule.scale_format();
-        for (blocks, other) in [(blocks[0], self.b.cast()), (blocks[1], self.a.cast())] {
-            let (Some(blocks), Some(other)) = (blocks, other) else { continue };
-            match form(blocks) {
-                own if own == form(other) => {}
-                ScaleFormat::E4M3 => {
-                    return wrong(
-                        "nvfp4 goes with nvfp4, f32 or bf16: cast both operands by nvfp4",
-                    );
-                }
-                ScaleFormat::E8M0 => {
-                    return wrong(
-                        "blocks with E8M0 scales go with E8M0 scales, f32 or bf16: give both \
-                         operands a rule such as te-mx, or both one with f32 scales such as te-block",
-                    );
-                }
-                // One E8M0 scale of a tensor or row is an f32 like any other; blocks of the other
-                // operand are met in its own turn.
-                ScaleFormat::F32 => {}
-            }
-        }
-        let implied = blocks.map(|cast| cast.and_then(|cast| BlockSum::of(cast.rule)));
-        match (self.sums.block_sum, implied) {
-            (_, [None, None]) => Ok(None),
-            (Some(given), _) => Ok(Some(given)),
-            (None, [Some(a), Some(b)]) if a != b => wrong(
-                "the operands' blocks are summed differently by their engines: add +sum=deepseek, \
-                 +sum=deepgemm or +sum=te",
-            ),
-            (None, [a, b]) => Ok(a.or(b)),
+        let side = |operand: &Operand| Side {
+            form: operand.cast().map(|cast| cast.rule.scale_format()),
+            blocked: operand.blocked().is_some(),
+            implied: operand.blocked().and_then(|cast| BlockSum::of(cast.rule)),
+        };
+        match Sums::of([side(&self.a), side(&self.b)], self.sums.block_sum)? {
+            Sums::Blocks(sum) => Ok(Some(sum)),
+            Sums::After | Sums::Powers | Sums::Products => Ok(None),
         }
     }
 }

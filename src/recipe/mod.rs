@@ -54,14 +54,17 @@ mod agree;
 mod bytes;
 mod collective;
 mod gemm;
+mod passes;
 pub mod presets;
 mod saved;
 mod state;
 mod text;
 mod validate;
 
+pub use crate::gemm::{Accumulation, BlockSum};
 pub use collective::{AllReduce, NoReduce, ThreadRank, thread_group};
-pub use gemm::{Accumulation, BlockSum, GemmRecipe, Operand};
+pub use gemm::{GemmRecipe, Operand};
+pub use passes::{Prepared, Rounded, dgrad, fprop, wgrad};
 pub use saved::{LayerSnapshot, StateSnapshot};
 pub use state::RecipeState;
 

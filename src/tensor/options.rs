@@ -94,6 +94,13 @@ impl<'a> QuantizeOptions<'a> {
     }
 }
 
+impl QuantizeOptions<'_> {
+    /// Threads and instruction set.
+    pub(crate) const fn means(&self) -> (usize, Isa) {
+        (self.threads, self.isa)
+    }
+}
+
 /// How to dequantize.
 #[derive(Clone, Copy, Debug)]
 #[must_use]

@@ -280,6 +280,7 @@ impl Quantized {
             codes: &self.codes,
             packed: self.packed,
             scales: &self.scales,
+            rule: self.rule,
             first_row: 0,
         }
     }
@@ -322,6 +323,7 @@ pub struct QuantizedView<'a> {
     pub(super) codes: &'a [u8],
     pub(super) packed: bool,
     pub(super) scales: &'a Scales,
+    pub(super) rule: Option<Rule>,
     /// Where its rows begin in the matrix that `scales` is of.
     pub(super) first_row: usize,
 }
@@ -339,7 +341,25 @@ impl<'a> QuantizedView<'a> {
         scales: &'a Scales,
     ) -> Result<Self, Error> {
         check(format, (rows, cols), granularity, codes, scales)?;
-        Ok(Self { format, rows, cols, granularity, codes, packed: false, scales, first_row: 0 })
+        let (packed, rule, first_row) = (false, None, 0);
+        Ok(Self { format, rows, cols, granularity, codes, packed, scales, rule, first_row })
+    }
+
+    /// With the rule that made the scales.
+    #[must_use]
+    pub const fn with_rule(self, rule: Rule) -> Self {
+        Self { rule: Some(rule), ..self }
+    }
+
+    /// The rule that made the scales, if it is known.
+    #[must_use]
+    pub const fn rule(&self) -> Option<Rule> {
+        self.rule
+    }
+
+    /// Where its rows begin in the matrix that the scales are of.
+    pub(crate) const fn first_row(&self) -> usize {
+        self.first_row
     }
 
     /// The format of the codes.

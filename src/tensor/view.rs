@@ -1,10 +1,12 @@
 //! Matrices in the caller's slices.
 
-use crate::arch::Kernels;
-use crate::arch::cast::{bytes, to_codes};
+use crate::arch::cast::{bytes, to_codes, to_codes_mut};
+use crate::arch::{Isa, Kernels};
 use crate::error::Error;
+use crate::format::{FormatId, Policy};
 use crate::scale::SourceType;
-use crate::slice::{PIECE, Values, ValuesMut};
+use crate::slice::{EncodeOptions, PIECE, Values, ValuesMut, encode};
+use half::bf16;
 use std::vec;
 use std::vec::Vec;
 
@@ -84,6 +86,66 @@ impl<'a> MatRef<'a> {
             Values::F16(_) => SourceType::F16,
             Values::Bf16(_) => SourceType::Bf16,
         }
+    }
+
+    /// Element (row, col) as f32; f64 is rounded to nearest even.
+    #[inline]
+    pub(crate) fn get(&self, row: usize, col: usize) -> f32 {
+        self.values.get_f32(row * self.row_stride + col * self.col_stride)
+    }
+
+    /// Elements of a row from a column on, as f32.
+    pub(crate) fn read(&self, row: usize, col: usize, to: &mut [f32]) {
+        if let (Values::F32(values), 1) = (self.values, self.col_stride) {
+            return to.copy_from_slice(&values[row * self.row_stride + col..][..to.len()]);
+        }
+        for (col, value) in (col..).zip(to) {
+            *value = self.get(row, col);
+        }
+    }
+
+    /// The slice, and the distances of rows and columns in it.
+    pub(crate) const fn parts(&self) -> (Values<'a>, usize, usize) {
+        (self.values, self.row_stride, self.col_stride)
+    }
+
+    /// Rows and columns `from..to` of it.
+    pub(crate) fn part(self, rows: (usize, usize), cols: (usize, usize)) -> Self {
+        let (n, m) = (rows.1 - rows.0, cols.1 - cols.0);
+        let start = rows.0 * self.row_stride + cols.0 * self.col_stride;
+        let start = if n == 0 || m == 0 { self.values.len() } else { start };
+        Self { values: self.values.split_at(start).1, rows: n, cols: m, ..self }
+    }
+
+    /// Its elements rounded once to bf16, row after row; f64 too.
+    ///
+    /// # Errors
+    /// None that the shape allows.
+    pub(crate) fn to_bf16(self, threads: usize, isa: Isa) -> Result<Vec<bf16>, Error> {
+        let (rows, cols) = self.shape();
+        let mut out = vec![bf16::ZERO; rows * cols];
+        let options = EncodeOptions::new(Policy::NONFINITE).threads(threads).isa(isa);
+        let spec = FormatId::Bf16.spec();
+        if let Some(values) = self.flat() {
+            encode(spec, values, to_codes_mut(&mut out), &options)?;
+            return Ok(out);
+        }
+        for (row, line) in out.chunks_exact_mut(cols.max(1)).enumerate() {
+            let start = row * self.row_stride;
+            if self.col_stride == 1 {
+                let values = self.values.split_at(start).1.split_at(cols).0;
+                encode(spec, values, to_codes_mut(line), &options)?;
+            } else {
+                for (col, value) in line.iter_mut().enumerate() {
+                    let i = start + col * self.col_stride;
+                    *value = match self.values {
+                        Values::F64(s) => crate::format::bf16_from_f64(s[i]),
+                        _ => bf16::from_f32(self.values.get_f32(i)),
+                    };
+                }
+            }
+        }
+        Ok(out)
     }
 
     /// Whether it has more elements than its slice.
@@ -247,7 +309,7 @@ impl<'a> MatMut<'a> {
     }
 
     /// The slice and the distance of rows in it.
-    pub(super) fn into_parts(self) -> (ValuesMut<'a>, usize) {
+    pub(crate) fn into_parts(self) -> (ValuesMut<'a>, usize) {
         (self.values, self.row_stride)
     }
 }

@@ -2,6 +2,6 @@
 
 use crate::arch::{Kernels, compile_kernels};
 
-compile_kernels! { #[target_feature(enable = "neon")] }
+compile_kernels! { fused: true, #[target_feature(enable = "neon")] }
 
 pub(in crate::arch) static KERNELS: Kernels = compiled::KERNELS;

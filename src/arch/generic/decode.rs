@@ -10,7 +10,7 @@ const QUIET_NAN: u32 = 0x7fc0_0000;
 
 /// One code, as f32 bits.
 #[inline(always)]
-fn one(d: &Decoder, code: u8) -> u32 {
+pub(super) fn one(d: &Decoder, code: u8) -> u32 {
     let code = u32::from(code) & d.code_mask;
     let magnitude = code & d.magnitude_mask;
     let sign = (code & !d.magnitude_mask) << d.sign_shift;

@@ -5,18 +5,24 @@
 use super::avx512_decode::{decode_bf16, decode_f32};
 use super::avx512_encode::{bf16_to_f32, encode_bf16, encode_groups, encode_u8, encode_u16};
 use super::avx512_groups::{amax, amax_groups, scale_groups, unscale_groups};
+use super::avx512_panel::{expand, lanes};
+use super::avx512_thin::thin_bf16;
+use super::avx512_tile::{tile, tile_bf16};
 use super::avx512_transpose::transpose_u8;
+use super::peaks::{peak_fma, peak_pairs};
 use super::{fence, fetch, stream};
 use crate::arch::cast::Transparent;
 use crate::arch::{Kernels, compile_kernels};
 use core::arch::x86_64::*;
 
 compile_kernels! {
+    fused: true,
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,popcnt")]
 }
 
-pub(in crate::arch) static KERNELS: Kernels = Kernels {
+pub(in crate::arch) const KERNELS: Kernels = Kernels {
     direct: true,
+    rows: 14,
     encode_u8,
     encode_bf16,
     encode_u16,
@@ -29,11 +35,19 @@ pub(in crate::arch) static KERNELS: Kernels = Kernels {
     unscale_groups,
     encode_groups,
     transpose_u8,
+    lanes,
+    expand,
+    tile,
+    peak_fma,
     stream,
     fence,
     fetch,
     ..compiled::KERNELS
 };
+
+/// With a unit that multiplies pairs of bf16: all else is the same.
+pub(in crate::arch) static WITH_BF16: Kernels =
+    Kernels { pairs: true, tile: tile_bf16, thin: thin_bf16, peak_pairs, ..KERNELS };
 
 /// The portable kernels, for what intrinsics do not cover.
 pub(super) use compiled as portable;

@@ -13,7 +13,7 @@ const BLOCK: usize = 64;
 
 /// The look-up tables of a decoder, in registers.
 #[derive(Clone, Copy)]
-struct Tables {
+pub(super) struct Tables {
     high: [__m512i; 2],
     low: [__m512i; 2],
     sign: __m512i,
@@ -23,7 +23,7 @@ struct Tables {
 impl Tables {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,popcnt")]
-    fn new(d: &Decoder) -> Self {
+    pub fn new(d: &Decoder) -> Self {
         let halves = |table: &[u8; 128]| {
             let (blocks, _) = table.as_chunks::<BLOCK>();
             [get(&blocks[0]), get(&blocks[1])]
@@ -40,7 +40,7 @@ impl Tables {
     /// The high and the low bytes of 64 codes.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,popcnt")]
-    fn bytes(&self, codes: __m512i) -> (__m512i, __m512i) {
+    pub fn bytes(&self, codes: __m512i) -> (__m512i, __m512i) {
         // The look-ups read the low seven bits of a code; bit 7 flips the sign.
         let high = _mm512_permutex2var_epi8(self.high[0], codes, self.high[1]);
         let low = _mm512_permutex2var_epi8(self.low[0], codes, self.low[1]);

@@ -1,11 +1,16 @@
 //! 64-bit x86.
 
 pub(super) mod avx2;
+mod avx2_tile;
 pub(super) mod avx512;
 mod avx512_decode;
 mod avx512_encode;
 mod avx512_groups;
+mod avx512_panel;
+mod avx512_thin;
+mod avx512_tile;
 mod avx512_transpose;
+mod peaks;
 
 use core::arch::x86_64::{
     __m128i, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch, _mm_sfence, _mm_stream_si128,

@@ -1,0 +1,148 @@
+//! Panels with AVX-512: a transpose of words in registers, and decoding by byte permutes straight
+//! into pairs of bf16.
+
+use super::avx512::{get, portable, put};
+use super::avx512_decode::Tables;
+use crate::arch::decoder::Decoder;
+use crate::arch::tile::{Fold, LANES, Line};
+use core::arch::x86_64::*;
+
+/// Bytes of a row that a square of words takes.
+const SQUARE: usize = 4 * LANES;
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,popcnt")]
+pub(super) fn lanes(rows: &[&[u8]; LANES], swap: bool, out: &mut [Line]) {
+    let mut rows = *rows;
+    let mut out = out;
+    while out.len() >= LANES {
+        let (square, rest) = out.split_at_mut(LANES);
+        out = rest;
+        if rows.iter().all(|row| row.len() >= SQUARE || row.is_empty()) {
+            let lines = transpose(&rows);
+            for (place, line) in square.iter_mut().zip(lines) {
+                let line = if swap { _mm512_rol_epi32::<16>(line) } else { line };
+                put(&mut place.0, line, false);
+            }
+        } else {
+            portable::lanes(&rows, swap, square);
+        }
+        rows = rows.map(|row| row.get(SQUARE..).unwrap_or_default());
+    }
+    if !out.is_empty() {
+        portable::lanes(&rows, swap, out);
+    }
+}
+
+/// The first 64 bytes of each row, transposed as words; zeros for a row without any.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn transpose(rows: &[&[u8]; LANES]) -> [__m512i; LANES] {
+    let mut r = [_mm512_setzero_si512(); LANES];
+    for (register, row) in r.iter_mut().zip(rows) {
+        if let Some(bytes) = row.first_chunk::<SQUARE>() {
+            *register = get(bytes);
+        }
+    }
+    // Words, then pairs of words, of two and four rows side by side within 128-bit lanes.
+    let mut q = [_mm512_setzero_si512(); LANES];
+    for i in 0..4 {
+        let [a, b, c, d] = [r[4 * i], r[4 * i + 1], r[4 * i + 2], r[4 * i + 3]];
+        let (ab, cd) = (_mm512_unpacklo_epi32(a, b), _mm512_unpacklo_epi32(c, d));
+        let (ab_2, cd_2) = (_mm512_unpackhi_epi32(a, b), _mm512_unpackhi_epi32(c, d));
+        q[4 * i] = _mm512_unpacklo_epi64(ab, cd);
+        q[4 * i + 1] = _mm512_unpackhi_epi64(ab, cd);
+        q[4 * i + 2] = _mm512_unpacklo_epi64(ab_2, cd_2);
+        q[4 * i + 3] = _mm512_unpackhi_epi64(ab_2, cd_2);
+    }
+    // Column 4 l + j of rows 4 i.. is lane l of q[4 i + j].
+    let mut out = [_mm512_setzero_si512(); LANES];
+    for j in 0..4 {
+        let [a, b, c, d] = [q[j], q[4 + j], q[8 + j], q[12 + j]];
+        let (ab, cd) = (_mm512_shuffle_i32x4::<0x88>(a, b), _mm512_shuffle_i32x4::<0x88>(c, d));
+        let (ab_2, cd_2) = (_mm512_shuffle_i32x4::<0xdd>(a, b), _mm512_shuffle_i32x4::<0xdd>(c, d));
+        out[j] = _mm512_shuffle_i32x4::<0x88>(ab, cd);
+        out[4 + j] = _mm512_shuffle_i32x4::<0x88>(ab_2, cd_2);
+        out[8 + j] = _mm512_shuffle_i32x4::<0xdd>(ab, cd);
+        out[12 + j] = _mm512_shuffle_i32x4::<0xdd>(ab_2, cd_2);
+    }
+    out
+}
+
+/// For each word of a quad, its first pair of codes and its second one as bf16, from the low bytes
+/// (0 to 63) and the high ones (64 to 127): the earlier code in the high half.
+pub(super) static PAIRS: [[u8; 64]; 2] = {
+    let mut index = [[0; 64]; 2];
+    let mut i = 0;
+    while i < 64 {
+        let word = i / 4 * 4;
+        let (code, high) = (1 - i % 4 / 2, i % 2);
+        index[0][i] = (word + code + 64 * high) as u8;
+        index[1][i] = (word + 2 + code + 64 * high) as u8;
+        i += 1;
+    }
+    index
+};
+
+/// Quads → two lines of pairs each, for tables that the decoder has.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,popcnt")]
+fn pairs_of(
+    tables: &Tables,
+    index: [__m512i; 2],
+    fold: Option<Fold<'_>>,
+    quads: &[Line],
+    mut done: impl FnMut(usize, [__m512i; 2]),
+) {
+    let magnitude = _mm512_set1_epi16(0x7fff);
+    let (one, specials) = (_mm512_set1_epi16(1), _mm512_set1_epi16(0x7f7f));
+    for (i, quad) in quads.iter().enumerate() {
+        let (high, low) = tables.bytes(get(&quad.0));
+        let mut pairs = index.map(|index| _mm512_permutex2var_epi8(low, index, high));
+        if let Some(fold) = fold {
+            // The exponent in both halves, at its place.
+            let exponents = _mm512_slli_epi32::<7>(get(&fold.exponents[i / fold.quads].0));
+            let exponents =
+                _mm512_mask_blend_epi16(0xaaaa_aaaa, exponents, _mm512_slli_epi32::<16>(exponents));
+            pairs = pairs.map(|pair| {
+                // Neither zeros nor Inf and NaN change.
+                let below = _mm512_sub_epi16(_mm512_and_si512(pair, magnitude), one);
+                let changes = _mm512_cmplt_epu16_mask(below, specials);
+                _mm512_mask_add_epi16(pair, changes, pair, exponents)
+            });
+        }
+        done(i, pairs);
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,popcnt")]
+pub(super) fn expand(
+    d: &Decoder,
+    fold: Option<Fold<'_>>,
+    pairs: bool,
+    quads: &[Line],
+    out: &mut [Line],
+) {
+    if !d.half_table {
+        return portable::expand(d, fold, false, quads, out);
+    }
+    let tables = Tables::new(d);
+    let index = [get(&PAIRS[0]), get(&PAIRS[1])];
+    if pairs {
+        let (places, _) = out.as_chunks_mut::<2>();
+        let n = places.len().min(quads.len());
+        pairs_of(&tables, index, fold, &quads[..n], |i, pairs| {
+            put(&mut places[i][0].0, pairs[0], false);
+            put(&mut places[i][1].0, pairs[1], false);
+        });
+    } else {
+        let (places, _) = out.as_chunks_mut::<4>();
+        let n = places.len().min(quads.len());
+        let high = _mm512_set1_epi32(0xffff_0000_u32 as i32);
+        pairs_of(&tables, index, fold, &quads[..n], |i, pairs| {
+            for (pair, lines) in pairs.iter().zip(places[i].as_chunks_mut::<2>().0) {
+                put(&mut lines[0].0, _mm512_and_si512(*pair, high), false);
+                put(&mut lines[1].0, _mm512_slli_epi32::<16>(*pair), false);
+            }
+        });
+    }
+}

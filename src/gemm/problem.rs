@@ -1,0 +1,100 @@
+//! A product after its checks: operands, where scales meet the sum, the segments of K.
+
+use super::input::{Elements, GemmInput, Operand};
+use super::options::{Addend, GemmOptions};
+use super::output::GemmOutput;
+use super::sums::Sums;
+use crate::error::Error;
+use std::vec::Vec;
+
+/// N_C: the elements of K between promotions where nothing else is said.
+const PROMOTE: usize = 1024;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Problem<'a> {
+    pub a: Operand<'a>,
+    pub b: Operand<'a>,
+    pub sums: Sums,
+    /// Where segments begin, and K at the end: at least 0.
+    pub cuts: &'a [usize],
+    pub options: &'a GemmOptions<'a>,
+}
+
+impl<'a> Problem<'a> {
+    /// # Errors
+    /// Those of [`gemm_nt`](super::gemm_nt), but for lack of memory.
+    pub fn new(
+        [a, b]: [Operand<'a>; 2],
+        out: &GemmOutput<'_>,
+        options: &'a GemmOptions<'a>,
+        cuts: &'a mut Vec<usize>,
+    ) -> Result<Self, Error> {
+        let shape = |what, expected, got| {
+            if expected == got { Ok(()) } else { Err(Error::Shape { what, expected, got }) }
+        };
+        if let Elements::Packed(_) = a.elements {
+            return Err(Error::Cast { why: "only the right operand of a product may be packed" });
+        }
+        shape("right operand (b)", (b.rows, a.k), (b.rows, b.k))?;
+        shape("output", (a.rows, b.rows), out.shape())?;
+        if let Addend::Matrix(_, c) = &options.c {
+            shape("C", (a.rows, b.rows), c.shape())?;
+        }
+        if let Some(bias) = options.bias
+            && bias.len() != b.rows
+        {
+            return Err(Error::Length { what: "bias", expected: b.rows, got: bias.len() });
+        }
+        out.check(&options.c)?;
+        let sums = Sums::of([a.side(), b.side()], options.sums.block_sum)?;
+        let interval = match options.sums.promote {
+            None => PROMOTE,
+            Some(n) => usize::try_from(n).unwrap_or(usize::MAX),
+        };
+        if interval == 0 {
+            let what = "interval of promotion";
+            return Err(Error::Range { what, got: 0, min: 1, max: i64::from(u32::MAX) });
+        }
+        let blocks = [a, b].map(|operand| operand.scaling.and_then(|scaling| scaling.block()));
+        cut(a.k, [Some(interval), blocks[0], blocks[1]], cuts);
+        if let Elements::Packed(packed) = b.elements {
+            packed.check(cuts)?;
+        }
+        Ok(Self { a, b, sums, cuts, options })
+    }
+
+    /// M and N.
+    pub const fn shape(&self) -> (usize, usize) {
+        (self.a.rows, self.b.rows)
+    }
+}
+
+/// Cuts 0..k at every multiple of each interval.
+pub(super) fn cut(k: usize, intervals: [Option<usize>; 3], cuts: &mut Vec<usize>) {
+    cuts.clear();
+    let mut at = 0;
+    while at < k {
+        cuts.push(at);
+        let edges = intervals.iter().flatten().map(|n| (at / n + 1).saturating_mul(*n));
+        at = edges.min().unwrap_or(k).min(k);
+    }
+    cuts.push(k);
+}
+
+/// The codes of a view, one a byte, in `buffer` where they are packed.
+///
+/// # Errors
+/// [`Error::Memory`].
+pub(super) fn unpack<'b>(
+    input: &GemmInput<'_>,
+    buffer: &'b mut Vec<u8>,
+) -> Result<&'b [u8], Error> {
+    let GemmInput::Quantized(view) = input else { return Ok(&[]) };
+    if !view.is_packed() {
+        return Ok(&[]);
+    }
+    let (rows, cols) = view.shape();
+    let codes = super::workspace::room(buffer, rows * cols, 0)?;
+    view.format().spec().unpack(view.codes(), codes)?;
+    Ok(codes)
+}
