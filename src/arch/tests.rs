@@ -245,3 +245,35 @@ fn transpose_u8() {
         }
     }
 }
+
+/// The fused multiply-add of targets without one, on any bits, and where a second rounding would
+/// show: sums of two magnitudes, ties, subnormal results, overflow.
+#[test]
+fn fma_by_f64_is_fused() {
+    use super::generic::tile::fma_by_f64;
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut word = || {
+        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        (state >> 32) as u32
+    };
+    let check = |a: f32, b: f32, c: f32| {
+        let (got, want) = (fma_by_f64(a, b, c), a.mul_add(b, c));
+        let same = got.to_bits() == want.to_bits() || (got.is_nan() && want.is_nan());
+        assert!(same, "fma({a:e}, {b:e}, {c:e}) = {want:e}, not {got:e}");
+    };
+    for _ in 0..400_000 {
+        let [a, b, c] = [0; 3].map(|_| f32::from_bits(word()));
+        check(a, b, c);
+        // C at each distance from the product: what is lost is a tie, or next to one.
+        let near = f32::from_bits((a * b).to_bits().wrapping_add(word() % 5).wrapping_sub(2));
+        let shift = (word() % 61) as i32 - 30;
+        check(a, b, -near);
+        check(a, b, near * (shift as f32).exp2());
+        // Few bits each, so that sums are ties often.
+        let small = |word: u32| (word % 33) as f32 - 16.0;
+        let power = f32::from_bits((word() % 254 + 1) << 23);
+        check(small(word()) * power, small(word()), small(word()) * power * (shift as f32).exp2());
+        // Near the smallest subnormals.
+        check(small(word()) * f32::MIN_POSITIVE, small(word()) * 1e-3, f32::from_bits(word() % 64));
+    }
+}

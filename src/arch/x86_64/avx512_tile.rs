@@ -24,6 +24,9 @@ macro_rules! tiles {
     ($tile:ident, $step:ident, $feature:literal) => {
         #[target_feature(enable = $feature)]
         pub(super) fn $tile(t: &Tile<'_>, sums: &mut Sums) {
+            if t.fresh && t.segments.is_empty() {
+                *sums = [Line::ZERO; 2 * LANES];
+            }
             let long = t.segments.first().is_some_and(|lines| *lines >= LONG);
             match (t.b[1].is_empty(), t.rows, long) {
                 (false, 8.., true) => match t.rows {
