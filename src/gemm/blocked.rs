@@ -16,7 +16,7 @@ use super::GemmStats;
 use super::epilogue::{Sink, Writer};
 use super::input::Operand;
 use super::output::{GemmOutput, Target};
-use super::plan::Plan;
+use super::plan::{FEW, Plan};
 use super::problem::Problem;
 use super::sums::Sums as Rule;
 use super::workspace::{Part, Side, Workspace, room};
@@ -96,7 +96,8 @@ pub(super) fn gemm(
                 };
                 let (_, pairs) = plan.panels(problem, lines);
                 if at == 0 {
-                    let share = if by_columns { threads } else { 1 };
+                    // Few rows leave room for little of b, and each thread has its own.
+                    let share = if by_columns && m <= FEW { threads } else { 1 };
                     let width = (pairs * share).saturating_mul(2 * LANES);
                     end = if thin { n } else { n.min(left + width) };
                 }

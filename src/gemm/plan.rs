@@ -18,7 +18,7 @@ const LEFT: usize = 448 << 10;
 const RIGHT: usize = 16 << 20;
 /// The same where few rows use them: what stays in the second-level cache.
 const RIGHT_OF_FEW: usize = 256 << 10;
-const FEW: usize = 64;
+pub(super) const FEW: usize = 64;
 /// Elements of K that are packed at a time.
 const DEPTH: usize = 8192;
 
@@ -108,7 +108,7 @@ impl<'a> Plan<'a> {
         }
         let fold = [(problem.a, fa), (problem.b, fb)]
             .map(|(operand, fold)| operand.scaling.is_some().then_some(fold));
-        Self { join: Join::Add, exact: false, fold, ..plan }
+        Self { join: Join::Add, exact: true, fold, ..plan }
     }
 
     /// How panels of these segments are packed.

@@ -22,7 +22,7 @@ pub(super) struct Problem<'a> {
 
 impl<'a> Problem<'a> {
     /// # Errors
-    /// Those of [`gemm_nt`](super::gemm_nt), but for lack of memory.
+    /// Those of [`gemm_nt`](super::gemm_nt).
     pub fn new(
         [a, b]: [Operand<'a>; 2],
         out: &GemmOutput<'_>,
@@ -56,7 +56,7 @@ impl<'a> Problem<'a> {
             return Err(Error::Range { what, got: 0, min: 1, max: i64::from(u32::MAX) });
         }
         let blocks = [a, b].map(|operand| operand.scaling.and_then(|scaling| scaling.block()));
-        cut(a.k, [Some(interval), blocks[0], blocks[1]], cuts);
+        cut(a.k, [Some(interval), blocks[0], blocks[1]], cuts)?;
         if let Elements::Packed(packed) = b.elements {
             packed.check(cuts)?;
         }
@@ -70,8 +70,15 @@ impl<'a> Problem<'a> {
 }
 
 /// Cuts 0..k at every multiple of each interval.
-pub(super) fn cut(k: usize, intervals: [Option<usize>; 3], cuts: &mut Vec<usize>) {
+///
+/// # Errors
+/// [`Error::Memory`].
+fn cut(k: usize, intervals: [Option<usize>; 3], cuts: &mut Vec<usize>) -> Result<(), Error> {
     cuts.clear();
+    let most = intervals.iter().flatten().map(|n| k.div_ceil(*n));
+    let elements = most.fold(1_usize, usize::saturating_add);
+    let error = Error::Memory { what: "segments of a matrix product", elements };
+    cuts.try_reserve(elements).map_err(|_| error)?;
     let mut at = 0;
     while at < k {
         cuts.push(at);
@@ -79,6 +86,7 @@ pub(super) fn cut(k: usize, intervals: [Option<usize>; 3], cuts: &mut Vec<usize>
         at = edges.min().unwrap_or(k).min(k);
     }
     cuts.push(k);
+    Ok(())
 }
 
 /// The codes of a view, one a byte, in `buffer` where they are packed.

@@ -110,7 +110,7 @@ impl Scaling<'_> {
         (segments == 1 || each).then_some(start..start + segments)
     }
 
-    /// Whether `consecutive` has something to say, and one scale is enough for all segments.
+    /// Whether a row has one scale for all segments.
     const fn uniform(&self) -> bool {
         self.block().is_none()
     }
@@ -125,7 +125,10 @@ impl Scaling<'_> {
         out: &mut [Line],
     ) {
         let segments = cuts.len() - 1;
-        if self.uniform() || segments == 0 {
+        if segments == 0 {
+            return;
+        }
+        if self.uniform() {
             let mut line = Line::ZERO;
             for (row, lane) in (from..to).zip(&mut line.0) {
                 *lane = self.one(form, self.group(row, 0));
@@ -186,7 +189,7 @@ impl Scaling<'_> {
         let slow = |found: (i32, i32), x: i32| (found.0.min(x), found.1.max(x));
         const NONE: (i32, i32) = (i32::MAX, i32::MIN);
         let range = match self.consecutive(row, cuts) {
-            _ if self.uniform() && segments > 0 => {
+            _ if self.uniform() => {
                 let group = self.group(row, 0);
                 group..group + 1
             }

@@ -17,6 +17,9 @@ use crate::error::Error;
 /// The most rows of a.
 const ROWS: usize = 2 * THIN;
 
+/// The most elements of K: each thread keeps the rows, in full.
+const DEPTH: usize = 1 << 16;
+
 /// Quads of each panel at a time: both are in the first-level cache.
 const QUADS: usize = 64;
 
@@ -32,6 +35,7 @@ pub(super) fn applies(problem: &Problem<'_>, plan: &Plan<'_>) -> bool {
         && units
         && plan.even.is_some()
         && (1..=ROWS).contains(&problem.a.rows)
+        && problem.a.k <= DEPTH
         && problem.options.blocking == Blocking::default()
 }
 

@@ -6,8 +6,8 @@ use std::vec::Vec;
 
 /// Memory for packed operands, reused from product to product.
 ///
-/// A product needs at most 16 MiB for the right operand, 1 MiB a thread for the left one, and 8 MiB
-/// for sums where K is cut; more only where one segment of K is longer than 8,192.
+/// It stays below 32 MiB and 4 MiB a thread, whatever the shapes, unless one segment of K is longer
+/// than 8,192 or codes are given packed.
 ///
 /// ```
 /// use quarter::gemm::{GemmOptions, Workspace, gemm_nt_in};

@@ -12,37 +12,43 @@ const SQUARE: usize = 4 * LANES;
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,popcnt")]
 pub(super) fn lanes(rows: &[&[u8]; LANES], swap: bool, out: &mut [Line]) {
-    let mut rows = *rows;
-    let mut out = out;
-    while out.len() >= LANES {
-        let (square, rest) = out.split_at_mut(LANES);
-        out = rest;
-        if rows.iter().all(|row| row.len() >= SQUARE || row.is_empty()) {
-            let lines = transpose(&rows);
-            for (place, line) in square.iter_mut().zip(lines) {
-                let line = if swap { _mm512_rol_epi32::<16>(line) } else { line };
-                put(&mut place.0, line, false);
-            }
-        } else {
-            portable::lanes(&rows, swap, square);
+    let shortest = rows.iter().map(|row| row.len()).filter(|len| *len > 0).min().unwrap_or(0);
+    let squares = (shortest / SQUARE).min(out.len() / LANES);
+    // Rows without bytes are zeros, read again and again.
+    let zeros = [[0; SQUARE]];
+    let mut source = [&zeros[..]; LANES];
+    let mut step = [0; LANES];
+    for ((source, step), row) in source.iter_mut().zip(&mut step).zip(rows) {
+        let (chunks, _) = row.as_chunks::<SQUARE>();
+        if !chunks.is_empty() {
+            (*source, *step) = (chunks, usize::MAX);
         }
-        rows = rows.map(|row| row.get(SQUARE..).unwrap_or_default());
     }
-    if !out.is_empty() {
-        portable::lanes(&rows, swap, out);
+    let (whole, rest) = out.split_at_mut(squares * LANES);
+    for (i, square) in whole.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+        let mut lines = [_mm512_setzero_si512(); LANES];
+        for r in 0..LANES {
+            lines[r] = get(&source[r][i & step[r]]);
+        }
+        transpose(&mut lines);
+        for (place, line) in square.iter_mut().zip(lines) {
+            let line = if swap { _mm512_rol_epi32::<16>(line) } else { line };
+            put(&mut place.0, line, false);
+        }
+    }
+    if !rest.is_empty() {
+        let mut tails = *rows;
+        for row in &mut tails {
+            *row = row.get(squares * SQUARE..).unwrap_or_default();
+        }
+        portable::lanes(&tails, swap, rest);
     }
 }
 
-/// The first 64 bytes of each row, transposed as words; zeros for a row without any.
+/// The transpose of sixteen rows of sixteen words.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-fn transpose(rows: &[&[u8]; LANES]) -> [__m512i; LANES] {
-    let mut r = [_mm512_setzero_si512(); LANES];
-    for (register, row) in r.iter_mut().zip(rows) {
-        if let Some(bytes) = row.first_chunk::<SQUARE>() {
-            *register = get(bytes);
-        }
-    }
+fn transpose(r: &mut [__m512i; LANES]) {
     // Words, then pairs of words, of two and four rows side by side within 128-bit lanes.
     let mut q = [_mm512_setzero_si512(); LANES];
     for i in 0..4 {
@@ -55,17 +61,15 @@ fn transpose(rows: &[&[u8]; LANES]) -> [__m512i; LANES] {
         q[4 * i + 3] = _mm512_unpackhi_epi64(ab_2, cd_2);
     }
     // Column 4 l + j of rows 4 i.. is lane l of q[4 i + j].
-    let mut out = [_mm512_setzero_si512(); LANES];
     for j in 0..4 {
         let [a, b, c, d] = [q[j], q[4 + j], q[8 + j], q[12 + j]];
         let (ab, cd) = (_mm512_shuffle_i32x4::<0x88>(a, b), _mm512_shuffle_i32x4::<0x88>(c, d));
         let (ab_2, cd_2) = (_mm512_shuffle_i32x4::<0xdd>(a, b), _mm512_shuffle_i32x4::<0xdd>(c, d));
-        out[j] = _mm512_shuffle_i32x4::<0x88>(ab, cd);
-        out[4 + j] = _mm512_shuffle_i32x4::<0x88>(ab_2, cd_2);
-        out[8 + j] = _mm512_shuffle_i32x4::<0xdd>(ab, cd);
-        out[12 + j] = _mm512_shuffle_i32x4::<0xdd>(ab_2, cd_2);
+        r[j] = _mm512_shuffle_i32x4::<0x88>(ab, cd);
+        r[4 + j] = _mm512_shuffle_i32x4::<0x88>(ab_2, cd_2);
+        r[8 + j] = _mm512_shuffle_i32x4::<0xdd>(ab, cd);
+        r[12 + j] = _mm512_shuffle_i32x4::<0xdd>(ab_2, cd_2);
     }
-    out
 }
 
 /// For each word of a quad, its first pair of codes and its second one as bf16, from the low bytes
