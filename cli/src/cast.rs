@@ -148,7 +148,7 @@ impl Source {
 }
 
 /// The element type that holds a format: codes, or values where NumPy has them.
-fn dtype_of(id: FormatId) -> Dtype {
+pub(crate) fn dtype_of(id: FormatId) -> Dtype {
     match id.spec().storage_bits() {
         8 => Dtype::U8,
         16 => Dtype::U16,

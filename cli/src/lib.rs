@@ -6,7 +6,9 @@
 //! quarter cast IN.npy OUT.npy --to e4m3    an array to another format, one rounding an element
 //! quarter quantize IN OUT --cast e4m3:128x128:deepseek     an array or a model to codes and scales
 //! quarter dequantize IN OUT --to bf16      the way back
+//! quarter gemm A B -o D.npy                a product: time, error, bound; --selftest
 //! quarter inspect FILE                     ranges, what casts lose, which one to take
+//! quarter bench                            what this machine can do, and the share that is reached
 //! ```
 //!
 //! The exit status is 0 when all is done, 1 on failure (`quarter: ...` on stderr, and no output
@@ -16,10 +18,13 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod array;
+pub mod bench;
 pub mod cast;
 pub mod checkpoint;
 pub mod dequantize;
 pub mod formats;
+pub mod gemm;
 pub mod inspect;
 pub mod npy;
 pub mod output;
@@ -34,7 +39,7 @@ use std::thread::available_parallelism;
 /// FP8, MX and BF16 number formats, exact in every bit.
 ///
 /// The environment variable QUARTER_ISA names the instruction set to use instead of the best one
-/// (scalar, avx2, avx512, neon); the bits are the same.
+/// (scalar, avx2, avx512, avx512bf16, neon); the bits are the same.
 #[derive(Debug, Parser)]
 #[command(name = "quarter", version)]
 pub struct Cli {
@@ -54,8 +59,12 @@ pub enum Command {
     Quantize(quantize::Args),
     /// Turn codes and scales of a safetensors file or a model into values.
     Dequantize(dequantize::Args),
+    /// Multiply two matrices under a recipe: time, error and bound; or check this machine's bits.
+    Gemm(Box<gemm::Args>),
     /// Show the range of tensors, what casts lose of them, and which cast to take.
     Inspect(inspect::Args),
+    /// Measure what this machine can do, and what share of it each kernel reaches.
+    Bench(bench::Args),
 }
 
 /// Runs a command line.
@@ -74,9 +83,11 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Dequantize(args) => {
             writeln!(text, "{}", in_pool(args.threads, || dequantize::run(args))??)?;
         }
+        Command::Gemm(args) => writeln!(text, "{}", in_pool(args.threads, || gemm::run(args))??)?,
         Command::Inspect(args) => {
             writeln!(text, "{}", in_pool(args.threads, || inspect::run(args))??)?;
         }
+        Command::Bench(args) => in_pool(args.threads, || bench::run(args))??,
     }
     let mut stdout = io::stdout().lock();
     stdout.write_all(&text).and_then(|()| stdout.flush()).context("standard output")

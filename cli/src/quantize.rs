@@ -1,7 +1,6 @@
 //! `quarter quantize`: values to codes and scales.
 
-use crate::cast::fill;
-use crate::checkpoint::buffer::reserve;
+use crate::array::Array;
 use crate::checkpoint::convert::{convert, metadata};
 use crate::checkpoint::encode::{
     Quantize, code_bytes, codes_dtype, recipe_cast, scale_bytes, scale_dtype, single_bytes,
@@ -12,15 +11,12 @@ use crate::checkpoint::patterns::{PatternArgs, Patterns};
 use crate::checkpoint::pipeline::{Copy, Plan, Target, Task, verify};
 use crate::checkpoint::source::{At, Source};
 use crate::checkpoint::{config, layout};
-use crate::npy;
 use crate::output::Output;
 use anyhow::{Context as _, bail, ensure};
-use half::{bf16, f16};
-use quarter::slice::{CodesMut, EncodeOptions, QuantStats, Values, encode};
-use quarter::tensor::{Cast, MatRef, QuantizeOptions, Quantized, Scales, StatsLevel, quantize};
-use quarter::{FormatId, Granularity, Policy, RandomStream};
+use quarter::slice::QuantStats;
+use quarter::tensor::{Cast, QuantizeOptions, Quantized, Scales, StatsLevel, quantize};
+use quarter::{FormatId, Granularity, RandomStream};
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -194,7 +190,7 @@ const MOST_SCALES: usize = 1 << 20;
 
 fn array(args: &Args, cast: &Cast) -> anyhow::Result<String> {
     let label = args.input.display();
-    let array = Array::read(&args.input).with_context(|| label.to_string())?;
+    let array = Array::read(&args.input, "quantized").with_context(|| label.to_string())?;
     let array = match args.source {
         Some(source) => array.taken_as(source).with_context(|| label.to_string())?,
         None => array,
@@ -270,120 +266,4 @@ fn write(
     }
     verify(output.file(), &header, &sums).with_context(writing)?;
     output.finish_durably()
-}
-
-/// A matrix from an `.npy` file.
-struct Array {
-    elements: Elements,
-    rows: usize,
-    cols: usize,
-    fortran_order: bool,
-}
-
-enum Elements {
-    F64(Vec<f64>),
-    F32(Vec<f32>),
-    F16(Vec<f16>),
-    Bf16(Vec<bf16>),
-}
-
-impl Elements {
-    fn values(&self) -> Values<'_> {
-        match self {
-            Self::F64(values) => values.into(),
-            Self::F32(values) => values.into(),
-            Self::F16(values) => values.into(),
-            Self::Bf16(values) => values.into(),
-        }
-    }
-
-    const fn format(&self) -> FormatId {
-        match self {
-            Self::F64(_) => FormatId::F64,
-            Self::F32(_) => FormatId::F32,
-            Self::F16(_) => FormatId::F16,
-            Self::Bf16(_) => FormatId::Bf16,
-        }
-    }
-}
-
-fn with_room<T>(n: usize) -> anyhow::Result<Vec<T>> {
-    let mut elements = Vec::new();
-    reserve(&mut elements, n)?;
-    Ok(elements)
-}
-
-/// Elements read at a time.
-const PIECE: usize = 1 << 20;
-
-impl Array {
-    fn read(path: &Path) -> anyhow::Result<Self> {
-        let file = File::open(path)?;
-        let metadata = file.metadata()?;
-        let len = metadata.is_file().then_some(metadata.len());
-        let mut reader = npy::Reader::new(file, len)?;
-        let npy::Header { dtype, big_endian, fortran_order, ref shape } = *reader.header();
-        let text = reader.header().shape_text();
-        let [rows, cols] = shape[..] else {
-            bail!("shape {text} has {} dimensions, and two are quantized: [M, K]", shape.len());
-        };
-        let number =
-            |n: u64| usize::try_from(n).with_context(|| format!("shape {text} is too large"));
-        let (rows, cols) = (number(rows)?, number(cols)?);
-        // A file that has a length has these elements.
-        let room = if len.is_some() { rows * cols } else { 0 };
-        let mut elements = match dtype {
-            npy::Dtype::F64 => Elements::F64(with_room(room)?),
-            npy::Dtype::F32 => Elements::F32(with_room(room)?),
-            npy::Dtype::F16 => Elements::F16(with_room(room)?),
-            npy::Dtype::U8 | npy::Dtype::U16 => {
-                bail!("{dtype} elements are not quantized, but float64, float32 and float16 are")
-            }
-        };
-        let (mut bytes, mut f64s, mut f32s, mut u16s) = (vec![], vec![], vec![], vec![]);
-        while reader.read(&mut bytes, PIECE)? != 0 {
-            match &mut elements {
-                Elements::F64(all) => {
-                    fill(&mut f64s, &bytes, big_endian, f64::from_le_bytes, f64::from_be_bytes);
-                    all.extend_from_slice(&f64s);
-                }
-                Elements::F32(all) => {
-                    fill(&mut f32s, &bytes, big_endian, f32::from_le_bytes, f32::from_be_bytes);
-                    all.extend_from_slice(&f32s);
-                }
-                Elements::F16(all) => {
-                    fill(&mut u16s, &bytes, big_endian, u16::from_le_bytes, u16::from_be_bytes);
-                    all.extend(u16s.iter().map(|bits| f16::from_bits(*bits)));
-                }
-                Elements::Bf16(_) => {}
-            }
-        }
-        Ok(Self { elements, rows, cols, fortran_order })
-    }
-
-    /// Its values as another type: only bf16, rounded once to nearest even.
-    fn taken_as(self, source: FormatId) -> anyhow::Result<Self> {
-        let own = self.elements.format();
-        if source == own {
-            return Ok(self);
-        }
-        ensure!(
-            source == FormatId::Bf16,
-            "--source {source}: values of {own} are taken as {own} or bf16"
-        );
-        let values = self.elements.values();
-        let mut words = vec![0_u16; values.len()];
-        let options = EncodeOptions::new(Policy::NONFINITE);
-        encode(source.spec(), values, CodesMut::U16(&mut words), &options)?;
-        let elements = Elements::Bf16(words.into_iter().map(bf16::from_bits).collect());
-        Ok(Self { elements, ..self })
-    }
-
-    fn matrix(&self) -> quarter::Result<MatRef<'_>> {
-        let Self { elements, rows, cols, fortran_order } = self;
-        if *fortran_order {
-            return MatRef::with_strides(elements.values(), (*rows, *cols), (1, *rows));
-        }
-        MatRef::new(elements.values(), *rows, *cols)
-    }
 }

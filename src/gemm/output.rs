@@ -7,7 +7,7 @@ use crate::arch::cast::{bytes, to_codes_mut};
 use crate::arch::encoder::{Encoder, Method};
 use crate::arch::tile::{Line, Sums};
 use crate::error::Error;
-use crate::format::{FormatId, Overflow, Policy, Unpacked, table};
+use crate::format::{FormatId, NanPolicy, Overflow, Policy, Rounding, Unpacked, table};
 use crate::slice::ValuesMut;
 use crate::tensor::MatMut;
 
@@ -51,7 +51,8 @@ impl<'a> From<MatMut<'a>> for GemmOutput<'a> {
 }
 
 impl<'a> GemmOutput<'a> {
-    /// Codes, one a byte: encode(fl(t · scale)), to nearest even, saturating.
+    /// Codes, one a byte: encode(fl(t · scale)), to nearest even, saturating, NaN as 0 where the
+    /// format has none: as casts do.
     ///
     /// # Errors
     /// [`Error::Length`] unless there are rows · cols codes; [`Error::CodeWidth`] for a format of
@@ -85,7 +86,11 @@ impl<'a> GemmOutput<'a> {
                 got: codes.len(),
             });
         }
-        let policy = Policy { overflow: Overflow::Saturate, ..Policy::default() };
+        let policy = Policy {
+            rounding: Rounding::NearestEven,
+            overflow: Overflow::Saturate,
+            nan: NanPolicy::Zero,
+        };
         let encoder = Encoder::new(spec, policy, scale, false);
         let target = Target { values: Slice::Codes(codes), stride: cols };
         Ok(Self { rows, cols, target, encoder: Some((format, encoder, policy)) })
@@ -242,12 +247,17 @@ impl Target<'_> {
             }
             (Slice::Codes(s), Some((format, e, policy))) => {
                 let codes = &mut s[at..at + cols];
-                if e.method == Method::Reference {
-                    for (code, value) in codes.iter_mut().zip(row) {
-                        *code = encode(*format, *policy, *value * e.scale);
-                    }
-                } else {
+                let all = e.method == Method::Reference;
+                if !all {
                     kernels.encode_u8(e, Words::None, row, codes, false, false);
+                }
+                // The kernel leaves NaN to its caller where the format has none.
+                let without = !format.spec().has_nan();
+                for (code, value) in codes.iter_mut().zip(row) {
+                    let scaled = *value * e.scale;
+                    if all || (without && scaled.is_nan()) {
+                        *code = encode(*format, *policy, scaled);
+                    }
                 }
             }
             // 16-bit numbers and codes always have an encoder.

@@ -39,7 +39,7 @@ impl Packing<'_> {
         exponents: Option<&[Line]>,
         out: &mut [Line],
     ) {
-        let (first, last) = (self.cuts[0], self.cuts[self.cuts.len() - 1]);
+        let [first, .., last] = *self.cuts else { return };
         if let Some(len) = self.even {
             let quads = len.div_ceil(QUAD).max(1);
             let fold = exponents.map(|exponents| Fold { exponents, quads });
@@ -180,10 +180,8 @@ impl Elementwise<'_> {
                 for k in 0..n {
                     let shift = if k % 2 == 0 { 16 } else { 0 };
                     let at = start(rows.0) + k * col_stride;
-                    for (lane, i) in
-                        out[k / 2].0[..height].iter_mut().zip((at..).step_by(row_stride.max(1)))
-                    {
-                        *lane |= bits(i) << shift;
+                    for (r, lane) in out[k / 2].0[..height].iter_mut().enumerate() {
+                        *lane |= bits(at + r * row_stride) << shift;
                     }
                 }
             }

@@ -8,6 +8,7 @@ use super::scaling::Form;
 use super::sums::{BlockSum, Sums};
 use crate::arch::Kernels;
 use crate::arch::cast::to_codes;
+use crate::arch::decoder::decoder_of;
 use crate::arch::tile::{Join, LANES, Line};
 use crate::format::FormatSpec;
 use crate::slice::Values;
@@ -100,7 +101,7 @@ impl<'a> Plan<'a> {
             return plan;
         }
         let folds = [(problem.a, a), (problem.b, b)]
-            .map(|(operand, magnitudes)| powers(&operand, cuts, magnitudes));
+            .map(|(operand, magnitudes)| powers(&operand, cuts, magnitudes, plan.join));
         let [Some(fa), Some(fb)] = folds else { return plan };
         let sums_end = end + fa.most + fb.most + (longest.max(1).ilog2() as i32) + 1;
         if last + fa.least + fb.least < -126 || sums_end > 127 {
@@ -187,10 +188,13 @@ fn magnitudes(kernels: &Kernels, operand: &Operand<'_>) -> Option<Magnitudes> {
     match operand.elements {
         Elements::Codes { decoder, format, .. } => of(format.spec()).filter(|_| decoder.half_table),
         Elements::Packed(packed) => match packed.kind() {
-            Kind::Codes(format) => of(format.spec()),
+            Kind::Codes(format) => {
+                of(format.spec()).filter(|_| decoder_of(format).is_some_and(|d| d.half_table))
+            }
             Kind::Bf16 => between(packed.range()),
             Kind::F32 => None,
         },
+        Elements::Values(_) if operand.k == 0 => None,
         Elements::Values(values) => match values.parts() {
             (Values::Bf16(_), ..) if !kernels.pairs => None,
             (Values::Bf16(slice), row_stride, 1) => {
@@ -225,8 +229,14 @@ fn exponent_of(x: f64) -> i32 {
 }
 
 /// The powers of two that all scales of an operand are, if multiplying by them keeps its elements
-/// normal bf16. Where all elements are zero any scale will do that is finite.
-fn powers(operand: &Operand<'_>, cuts: &[usize], magnitudes: Magnitudes) -> Option<Exponents> {
+/// normal bf16. Where all elements are zero any scale will do that is finite, unless the join first
+/// multiplies scales, which may overflow.
+fn powers(
+    operand: &Operand<'_>,
+    cuts: &[usize],
+    magnitudes: Magnitudes,
+    rule: Join,
+) -> Option<Exponents> {
     let mut found = Exponents { least: 0, most: 0 };
     let Some(scaling) = operand.scaling else { return Some(found) };
     let range = -126 - magnitudes.last..=127 - magnitudes.end;
@@ -244,7 +254,9 @@ fn powers(operand: &Operand<'_>, cuts: &[usize], magnitudes: Magnitudes) -> Opti
             let x = scaling.power(scaling.group(row, segment[0]))?;
             if range.contains(&x) {
                 found = join(found, x, x);
-            } else if (segment[0]..segment[1]).any(|k| operand.code(row, k) != 0.0) {
+            } else if (rule == Join::DeepGemm && x > 0)
+                || (segment[0]..segment[1]).any(|k| operand.code(row, k) != 0.0)
+            {
                 return None;
             }
         }

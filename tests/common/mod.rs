@@ -3,6 +3,7 @@
 
 pub mod bodies;
 pub mod exact;
+pub mod gemm;
 pub mod golden;
 pub mod matrices;
 pub mod naive;

@@ -291,6 +291,14 @@ fn matrices(shape: &[usize]) -> anyhow::Result<(usize, usize, usize)> {
     Ok((count, rows, cols))
 }
 
+/// How scales of a shape lie on a matrix of codes.
+///
+/// # Errors
+/// If they do not fit.
+pub fn granularity(codes: (usize, usize), scales: &[usize]) -> anyhow::Result<Granularity> {
+    Ok(fit(&[codes.0, codes.1], scales, None, None)?.granularity)
+}
+
 /// Blocks that engines use; where a shape of scales fits several, the first holds.
 const BLOCKS: [(usize, usize); 9] =
     [(128, 128), (1, 128), (128, 1), (1, 32), (1, 16), (32, 32), (16, 16), (64, 64), (1, 64)];
@@ -380,7 +388,11 @@ pub fn scales(source: &Source, layout: &Layout) -> anyhow::Result<Scales> {
     Ok(Scales { groups, after })
 }
 
-fn numbers(source: &Source, at: At) -> anyhow::Result<Vec<f32>> {
+/// The numbers of a tensor of scales.
+///
+/// # Errors
+/// For a type that scales never have, and what reading gives.
+pub fn numbers(source: &Source, at: At) -> anyhow::Result<Vec<f32>> {
     let (name, info) = source.tensor(at);
     let id = match info.dtype {
         Dtype::F32 => FormatId::F32,

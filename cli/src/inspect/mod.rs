@@ -34,6 +34,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
 use svg::{PANELS, svg};
+pub use text::count;
 
 /// What is tried if nothing is said: the granularities in use, each with the rule of an engine.
 pub const CASTS: [&str; 10] = [

@@ -2,11 +2,15 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod cast;
 mod checkpoint;
 mod common;
 mod files;
 mod formats;
+mod gemm;
+mod gemm_refused;
+mod gemm_selftest;
 mod hostile;
 mod hostile_checkpoint;
 mod inspect;

@@ -1,0 +1,104 @@
+//! Rows, as a table or as JSON lines.
+
+use super::measure::spread;
+use anyhow::Context as _;
+use quarter::Isa;
+use serde::Serialize;
+use std::io::Write as _;
+
+/// What rates are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Floating-point operations.
+    Operations,
+    /// Bytes, read and written.
+    Bytes,
+}
+
+impl Unit {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Operations => "GFLOP/s",
+            Self::Bytes => "GB/s",
+        }
+    }
+}
+
+/// The keys of the JSON.
+#[derive(Serialize)]
+struct Row<'a> {
+    kernel: &'a str,
+    shape: &'a str,
+    threads: usize,
+    median: f64,
+    min: f64,
+    max: f64,
+    unit: &'static str,
+    peak_share: f64,
+}
+
+/// Where rows go: standard output, each as it is known.
+pub struct Report {
+    json: bool,
+}
+
+const KERNEL: usize = 40;
+const SHAPE: usize = 16;
+
+impl Report {
+    pub const fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    pub fn head(&self, threads: usize) -> anyhow::Result<()> {
+        if self.json {
+            return Ok(());
+        }
+        let s = if threads == 1 { "" } else { "s" };
+        self.line(&format!(
+            "{}, {threads} thread{s}\n\n{:KERNEL$} {:SHAPE$} {:>9} {:>9} {:>9} {:7}  {:>6}  of",
+            Isa::best().name(),
+            "kernel",
+            "shape",
+            "median",
+            "min",
+            "max",
+            "unit",
+            "share",
+        ))
+    }
+
+    /// A kernel's rates and, if it is none itself, its yardstick's name and rates in the same rounds.
+    pub fn row(
+        &self,
+        kernel: &str,
+        shape: &str,
+        threads: usize,
+        unit: Unit,
+        rates: &[f64],
+        yardstick: Option<(&str, &[f64])>,
+    ) -> anyhow::Result<()> {
+        let [median, min, max] = spread(rates);
+        let peak_share = yardstick.map_or(1.0, |(_, peak)| median / spread(peak)[0]);
+        let unit = unit.text();
+        if self.json {
+            let rounded = |x: f64| (x * 1e4).round() / 1e4;
+            let [median, min, max, peak_share] = [median, min, max, peak_share].map(rounded);
+            let row = Row { kernel, shape, threads, median, min, max, unit, peak_share };
+            return self.line(&serde_json::to_string(&row)?);
+        }
+        let share = yardstick.map_or_else(String::new, |(name, _)| {
+            format!("  {:>4.1} %  {name}", 100.0 * peak_share)
+        });
+        self.line(&format!(
+            "{kernel:KERNEL$} {shape:SHAPE$} {median:9.2} {min:9.2} {max:9.2} {unit:7}{share}"
+        ))
+    }
+
+    fn line(&self, text: &str) -> anyhow::Result<()> {
+        let mut stdout = std::io::stdout().lock();
+        writeln!(stdout, "{}", text.trim_end())
+            .and_then(|()| stdout.flush())
+            .context("standard output")
+    }
+}
