@@ -10,6 +10,7 @@
 //! them). The yardsticks of a group move the same bytes and compute nothing. Other libraries are
 //! in `benches/peers`.
 
+#[allow(dead_code)] // some of it is for matrix products
 mod harness;
 
 use harness::data::{Data, SCALE};

@@ -7,7 +7,7 @@
 //!
 //! The yardstick reads and writes as many bytes in all as the row's source and result have.
 
-#[allow(dead_code)] // some of it is for conversions of slices
+#[allow(dead_code)] // some of it is for conversions of slices and for products
 mod harness;
 
 use half::bf16;

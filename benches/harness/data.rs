@@ -20,17 +20,22 @@ pub struct Data {
 /// The scale that takes the largest of a million such numbers to about E4M3's largest.
 pub const SCALE: f32 = 80.0;
 
+/// Normal numbers; 2^20 of them are repeated.
+pub fn normals(n: usize, tensor: u32) -> Vec<f32> {
+    let stream = RandomStream { seed: 1, tensor, step: 0 };
+    let uniform = |i: u64| (f64::from(stream.word(i)) + 0.5) / 4_294_967_296.0;
+    // Box and Muller's method.
+    let normal = |i: u64| {
+        let (u, v) = (uniform(2 * i), uniform(2 * i + 1));
+        ((-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()) as f32
+    };
+    let period: Vec<f32> = (0..n.min(1 << 20) as u64).map(normal).collect();
+    period.iter().copied().cycle().take(n).collect()
+}
+
 impl Data {
     pub fn new(n: usize) -> Self {
-        let stream = RandomStream { seed: 1, tensor: 0, step: 0 };
-        let uniform = |i: u64| (f64::from(stream.word(i)) + 0.5) / 4_294_967_296.0;
-        // Box and Muller's method; 2^20 numbers are repeated.
-        let normal = |i: u64| {
-            let (u, v) = (uniform(2 * i), uniform(2 * i + 1));
-            ((-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()) as f32
-        };
-        let period: Vec<f32> = (0..n.min(1 << 20) as u64).map(normal).collect();
-        let f32: Vec<f32> = period.iter().copied().cycle().take(n).collect();
+        let f32 = normals(n, 0);
         Self {
             relu: f32.iter().map(|x| x.max(0.0)).collect(),
             f64: f32.iter().map(|x| f64::from(*x)).collect(),

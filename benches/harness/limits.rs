@@ -48,7 +48,7 @@ macro_rules! limits {
                 match isa.name() {
                     #[cfg(target_arch = "x86_64")]
                     // SAFETY: an `Isa` of this name exists only where the processor has it.
-                    "avx512" => unsafe { avx512::$name(src, dst) },
+                    "avx512" | "avx512bf16" => unsafe { avx512::$name(src, dst) },
                     #[cfg(target_arch = "x86_64")]
                     // SAFETY: as above.
                     "avx2" => unsafe { avx2::$name(src, dst) },

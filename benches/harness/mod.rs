@@ -7,7 +7,10 @@
 pub mod data;
 pub mod limits;
 pub mod machine;
+pub mod matrix;
+pub mod products;
 pub mod report;
+pub mod serve;
 
 use report::{Report, Row};
 use std::time::{Duration, Instant};
@@ -26,16 +29,23 @@ pub struct Options {
     pub sizes: Vec<usize>,
     /// Thread counts to run.
     pub threads: Vec<usize>,
+    /// M, N and K of products to run; none for those of the bench.
+    pub shapes: Vec<[usize; 3]>,
+    /// Whether to time products that another program asks for.
+    pub serve: bool,
 }
 
 const USAGE: &str = "\
-cargo bench --bench NAME -- [--json] [--all] [--quick] [--sizes 64K,16M,64M] [--threads 1,2] [WORD ...]
+cargo bench --bench NAME -- [--json] [--all] [--quick] [--sizes 64K,16M,64M | --shapes 512x512x512,...]
+                            [--threads 1,2] [WORD ...]
   WORD ...   only groups whose title contains every word
   --json     one JSON object a line
-  --all      every instruction set in every group, not only in cache
+  --all      every instruction set in every group, not only in cache; every shape and recipe
   --quick    a fifth of the time
   --sizes    elements, with K or M for 2^10 or 2^20
-  --threads  thread counts";
+  --shapes   M, N and K of matrix products
+  --threads  thread counts
+  --serve    time matrix products that standard input asks for (benches/peers/gemm_torch.py)";
 
 impl Options {
     /// Reads the command line; `cargo bench` itself adds `--bench`.
@@ -47,6 +57,8 @@ impl Options {
             quick: false,
             sizes: sizes.to_vec(),
             threads: vec![1, 2],
+            shapes: Vec::new(),
+            serve: false,
         };
         let mut args = std::env::args().skip(1);
         while let Some(arg) = args.next() {
@@ -58,6 +70,8 @@ impl Options {
                 "--quick" => options.quick = true,
                 "--sizes" => options.sizes = numbers(&list()),
                 "--threads" => options.threads = numbers(&list()),
+                "--shapes" => options.shapes = list().split(',').map(shape).collect(),
+                "--serve" => options.serve = true,
                 word if !word.starts_with('-') => options.filters.push(word.into()),
                 _ => refuse(),
             }
@@ -87,6 +101,14 @@ fn numbers(list: &str) -> Vec<usize> {
         digits.parse::<usize>().ok().filter(|n| *n > 0).map(|n| n * unit)
     };
     list.split(',').map(|text| number(text).unwrap_or_else(|| refuse())).collect()
+}
+
+fn shape(text: &str) -> [usize; 3] {
+    let sizes: Vec<_> = text.split('x').map(|size| size.parse().unwrap_or(0)).collect();
+    match sizes[..] {
+        [m, n, k] if m * n * k > 0 => [m, n, k],
+        _ => refuse(),
+    }
 }
 
 /// A count of elements as people write it.
@@ -125,6 +147,10 @@ impl Suite {
     pub fn new(title: &str, sizes: &[usize]) -> Self {
         let options = Options::from_args(sizes);
         machine::pin(0);
+        if options.serve {
+            serve::serve();
+            std::process::exit(0);
+        }
         let report = Report::new(options.json);
         report.machine(title, &machine::describe());
         Self { options, report }
@@ -136,9 +162,12 @@ impl Suite {
         if !self.options.wants(&title) {
             return;
         }
+        let runs: Vec<_> = entries.iter().map(|entry| &*entry.run).collect();
+        let budget = if self.options.quick { BUDGET / 5 } else { BUDGET };
+        let length = Length { sample: [SAMPLE; 2], budget };
         let seconds = match threads {
-            1 => rounds(data, entries, self.options.quick),
-            n => machine::pool(*n).install(|| rounds(data, entries, self.options.quick)),
+            1 => rounds(data, &runs, length),
+            n => machine::pool(*n).install(|| rounds(data, &runs, length)),
         };
         let rows: Vec<Row> = entries
             .iter()
@@ -160,36 +189,54 @@ const SAMPLE: Duration = Duration::from_millis(1);
 const BUDGET: Duration = Duration::from_millis(1500);
 const ROUNDS: std::ops::RangeInclusive<u32> = 7..=301;
 
-/// Seconds a run, by entry and round.
-fn rounds<D>(data: &mut D, entries: &[Entry<D>], quick: bool) -> Vec<Vec<f64>> {
-    let budget = if quick { BUDGET / 5 } else { BUDGET };
+/// Beyond this a round is long, and there are fewer.
+const LONG_ROUND: Duration = Duration::from_secs(3);
+
+/// How long to measure.
+#[derive(Clone, Copy)]
+struct Length {
+    /// A sample is a quarter as long as the longest run, within these.
+    sample: [Duration; 2],
+    budget: Duration,
+}
+
+/// A way to do a group's job.
+type Run<'a, D> = &'a (dyn Fn(&mut D) + Send + Sync);
+
+/// Seconds a run, by contestant and round.
+fn rounds<D>(data: &mut D, runs: &[Run<'_, D>], length: Length) -> Vec<Vec<f64>> {
     // The first run warms up: pages, caches, clock. The second says how often to repeat.
-    let repeats: Vec<u32> = entries
+    let once: Vec<f64> = runs
         .iter()
-        .map(|entry| {
-            sample(data, entry, 1);
-            let once = sample(data, entry, 1).max(1e-9);
-            (SAMPLE.as_secs_f64() / once).ceil().max(1.0) as u32
+        .map(|run| {
+            sample(data, *run, 1);
+            sample(data, *run, 1).max(1e-9)
         })
         .collect();
+    let [least, most] = length.sample.map(|sample| sample.as_secs_f64());
+    let target = (once.iter().copied().fold(0.0, f64::max) / 4.0).clamp(least, most);
+    let repeats: Vec<u32> =
+        once.iter().map(|once| (target / once).ceil().max(1.0) as u32).collect();
+    let long = once.iter().sum::<f64>() > LONG_ROUND.as_secs_f64();
+    let least = if long { 5 } else { *ROUNDS.start() };
     let start = Instant::now();
-    let mut seconds = vec![Vec::new(); entries.len()];
+    let mut seconds = vec![Vec::new(); runs.len()];
     let mut round = 0;
-    while round < *ROUNDS.start() || (round < *ROUNDS.end() && start.elapsed() < budget) {
+    while round < least || (round < *ROUNDS.end() && start.elapsed() < length.budget) {
         // Another one goes first each time, so that nobody always follows the same neighbour.
-        for i in 0..entries.len() {
-            let i = (i + round as usize) % entries.len();
-            seconds[i].push(sample(data, &entries[i], repeats[i]));
+        for i in 0..runs.len() {
+            let i = (i + round as usize) % runs.len();
+            seconds[i].push(sample(data, runs[i], repeats[i]));
         }
         round += 1;
     }
     seconds
 }
 
-fn sample<D>(data: &mut D, entry: &Entry<D>, repeats: u32) -> f64 {
+fn sample<D>(data: &mut D, run: Run<'_, D>, repeats: u32) -> f64 {
     let start = Instant::now();
     for _ in 0..repeats {
-        (entry.run)(data);
+        run(data);
     }
     start.elapsed().as_secs_f64() / f64::from(repeats)
 }

@@ -12,6 +12,7 @@
 //! Each library does the job the fastest way it documents: `half` by its slice method, the others
 //! by a loop, for none has slices. Where a library does not saturate, its values are clamped first.
 
+#[allow(dead_code)] // some of it is for matrix products
 #[path = "../../harness/mod.rs"]
 mod harness;
 

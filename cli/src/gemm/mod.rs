@@ -15,7 +15,7 @@ pub mod side;
 use crate::array::Array;
 use crate::inspect::count;
 use crate::output::Output;
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use measure::{Errors, Sum, errors};
 use operand::Given;
 use output::Results;
@@ -118,7 +118,7 @@ const MOST_OF_NOTHING: usize = 1 << 20;
 pub fn run(args: &Args) -> anyhow::Result<String> {
     let (Some(a), Some(b)) = (&args.a, &args.b) else {
         ensure!(args.selftest, "A and B are needed");
-        return selftest::run(selftest::EXPECTED);
+        return run_selftest(selftest::EXPECTED);
     };
     let given = [
         Given {
@@ -276,4 +276,28 @@ fn means() -> String {
     let threads = if inside { rayon::current_num_threads() } else { 1 };
     let many = if threads == 1 { "" } else { "s" };
     format!("{}  {threads} thread{many}", Isa::best().name())
+}
+
+/// Runs the list as the command does; gives what is printed.
+///
+/// # Errors
+/// If the digest is not `expected`.
+pub fn run_selftest(expected: u64) -> anyhow::Result<String> {
+    let (groups, digest) = selftest::digest(selftest::PRODUCT, Isa::best(), 0)?;
+    let means = means();
+    if digest != expected {
+        let part = |group: &selftest::Group| format!("{} {:016x}", group.name, group.digest);
+        let parts: Vec<_> = groups.iter().map(part).collect();
+        bail!(
+            "selftest: the digest is {digest:016x}, but {expected:016x} is expected ({means}; {})",
+            parts.join(", ")
+        );
+    }
+    let mut text = String::new();
+    let wide = groups.iter().map(|group| group.name.len()).max().unwrap_or(0);
+    for selftest::Group { name, products, digest } in &groups {
+        writeln!(text, "{name:wide$}  {products:>5} products  {digest:016x}")?;
+    }
+    write!(text, "digest {digest:016x}, as expected  {means}")?;
+    Ok(text)
 }

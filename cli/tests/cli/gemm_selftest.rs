@@ -3,7 +3,8 @@
 
 use crate::common::{command, run};
 use quarter::Isa;
-use quarter_cli::gemm::selftest::{DEFINITION, EXPECTED, PRODUCT, digest, run as selftest};
+use quarter_cli::gemm::run_selftest;
+use quarter_cli::gemm::selftest::{DEFINITION, EXPECTED, PRODUCT, digest};
 
 #[test]
 fn every_instruction_set() {
@@ -31,7 +32,7 @@ fn the_definition() {
 
 #[test]
 fn another_digest_fails() {
-    let message = selftest(!EXPECTED).unwrap_err().to_string();
+    let message = run_selftest(!EXPECTED).unwrap_err().to_string();
     for digest in [EXPECTED, !EXPECTED] {
         assert!(message.contains(&format!("{digest:016x}")), "{message}");
     }

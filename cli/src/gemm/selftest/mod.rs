@@ -6,12 +6,12 @@
 //!
 //! The digest is FNV-1a of 64 bits over the bytes of the outputs, little-endian, each NaN as one
 //! and the same, and of the amax where it is asked for. A new product belongs at the end of its
-//! group; it changes [`EXPECTED`] and the line in README.md, which a test compares.
+//! group; it changes [`EXPECTED`] and the line in README.md, which a test compares. The library's
+//! tests compile these files too, so that they run where the command line is not built.
 
 mod cases;
 mod data;
 
-use anyhow::{Context as _, bail};
 use cases::GROUPS;
 use data::Data;
 use half::{bf16, f16};
@@ -19,7 +19,6 @@ use quarter::gemm::{GemmInput, GemmOptions, GemmOutput, GemmStats, gemm_nt, refe
 use quarter::slice::ValuesMut;
 use quarter::tensor::{MatMut, QuantizeOptions};
 use quarter::{FormatId, Isa};
-use std::fmt::Write as _;
 
 /// The digest of every machine.
 pub const EXPECTED: u64 = 0xc2a9_4906_b1b3_8540;
@@ -52,40 +51,16 @@ pub struct Group {
 ///
 /// # Errors
 /// If a product is refused: none is.
-pub fn digest(multiply: Multiply, isa: Isa, threads: usize) -> anyhow::Result<(Vec<Group>, u64)> {
+pub fn digest(multiply: Multiply, isa: Isa, threads: usize) -> quarter::Result<(Vec<Group>, u64)> {
     let (mut groups, mut all) = (Vec::new(), Digest::new());
     for (name, products) in GROUPS {
         let mut run = Run { multiply, isa, threads, digest: Digest::new(), products: 0 };
-        products(&mut run).with_context(|| format!("selftest, {name}"))?;
+        products(&mut run)?;
         let Run { digest: Digest(digest), products, .. } = run;
         all.add(&digest.to_le_bytes());
         groups.push(Group { name, products, digest });
     }
     Ok((groups, all.0))
-}
-
-/// Runs the list as the command does; gives what is printed.
-///
-/// # Errors
-/// If the digest is not `expected`.
-pub fn run(expected: u64) -> anyhow::Result<String> {
-    let (groups, digest) = digest(PRODUCT, Isa::best(), 0)?;
-    let means = super::means();
-    if digest != expected {
-        let part = |group: &Group| format!("{} {:016x}", group.name, group.digest);
-        let parts: Vec<_> = groups.iter().map(part).collect();
-        bail!(
-            "selftest: the digest is {digest:016x}, but {expected:016x} is expected ({means}; {})",
-            parts.join(", ")
-        );
-    }
-    let mut text = String::new();
-    let wide = groups.iter().map(|group| group.name.len()).max().unwrap_or(0);
-    for Group { name, products, digest } in &groups {
-        writeln!(text, "{name:wide$}  {products:>5} products  {digest:016x}")?;
-    }
-    write!(text, "digest {digest:016x}, as expected  {means}")?;
-    Ok(text)
 }
 
 /// FNV-1a.
