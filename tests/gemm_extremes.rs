@@ -206,6 +206,46 @@ fn scales_of_all_sizes() {
     });
 }
 
+/// One power of two, of any size, for all blocks, beside bf16 whose products with it are about 1: it
+/// may be folded into the codes only as far as they stay normal there.
+#[test]
+fn powers_beside_their_inverse() {
+    let chosen = spread_over(255);
+    common::parallel(chosen.len(), |i| {
+        let power = chosen[i] as i32 - 127;
+        let mut words = Words::new(i as u64);
+        for (j, kind) in CODES.into_iter().enumerate() {
+            let format = [FormatId::F8E4M3, FormatId::F8E5M2, FormatId::F6E2M3][(i + j) % 3];
+            let (block, one) = (Granularity::BLOCK_1X16, (ScaleFormat::F32, Spread::Powers));
+            let codes = draw::codes(&mut words, (format, kind), (5, 40), block, one);
+            let Factor::Codes { of, .. } = codes else { unreachable!("they are codes") };
+            let (codes, _) = of.into_parts();
+            let powers = [
+                Scales::F32 { scale: None, scale_inv: vec![2f32.powi(power); 15] },
+                Scales::E8M0(vec![(power + 127) as u8; 15]),
+            ];
+            let exponent = (-power + words.below(40) as i32 - 20).clamp(-126, 127) + 127;
+            let number = |word: u32| {
+                bf16::from_bits(((word & 1) << 15 | (exponent as u32) << 7 | word >> 25) as u16)
+            };
+            let numbers = (0..18 * 40).map(|_| number(words.word())).collect();
+            let b = Factor::values(Source::Bf16(numbers), (18, 40));
+            for scales in powers {
+                let a = Quantized::from_parts(format, (5, 40), block, codes.clone(), scales);
+                let a = Factor::from(a.unwrap());
+                for block_sum in [BlockSum::DeepSeek, BlockSum::DeepGemm, BlockSum::Te] {
+                    let sums =
+                        Accumulation { block_sum: Some(block_sum), ..Accumulation::default() };
+                    assert_same(&a, &b, &Call { sums, ..Call::new() }, &SMALL);
+                    if a.blocks() == Some(ScaleFormat::E8M0) {
+                        break;
+                    }
+                }
+            }
+        }
+    });
+}
+
 /// A block of zeros whose scale is 2^127 beside one of 2: their product is Inf, and by DeepGEMM's
 /// rule the sum NaN; by the others 0.
 #[test]

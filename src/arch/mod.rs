@@ -197,6 +197,8 @@ kernel_table! {
     finish(f: &Finish<'_>, rows: usize, sums: &mut Sums);
     /// Copies the first `rows` rows of a tile to places at a distance of at least 32.
     store(rows: usize, stride: usize, sums: &Sums, out: &mut [u32]);
+    /// The same, rounded to bf16.
+    store_bf16(rows: usize, stride: usize, sums: &Sums, out: &mut [u16]);
     /// Copies bytes past the cache, where the instruction set can. `dst` is as long as `src`.
     stream(src: &[u8], dst: &mut [u8]);
     /// Makes what was streamed visible to other threads; call it before they can look.
@@ -256,6 +258,7 @@ macro_rules! compile_kernels {
                 thin tile::thin<FUSED>(d: &Decoder, t: &Thin<'_>, p: &mut Sums, sums: &mut Sums) -> ();
                 finish tile::finish<FUSED>(f: &Finish<'_>, rows: usize, sums: &mut Sums) -> ();
                 store tile::store(rows: usize, stride: usize, sums: &Sums, out: &mut [u32]) -> ();
+                store_bf16 tile::store_bf16(rows: usize, stride: usize, sums: &Sums, out: &mut [u16]) -> ();
                 stream store::copy(s: &[u8], d: &mut [u8]) -> ();
                 fence store::no_fence() -> ();
                 fetch store::no_fetch(bytes: &[u8]) -> ();

@@ -201,7 +201,7 @@ impl Target<'_> {
         }
     }
 
-    /// Stores whole rows of a tile where they are f32; false elsewhere.
+    /// Stores whole rows of a tile where they are f32 or bf16; false elsewhere.
     pub fn put_tile(
         &mut self,
         kernels: &Kernels,
@@ -210,11 +210,17 @@ impl Target<'_> {
         tile: &Sums,
     ) -> bool {
         let at = row * self.stride + col;
-        if let Slice::Values(ValuesMut::F32(s)) = &mut self.values {
-            kernels.store(rows, self.stride.max(1), tile, to_codes_mut(&mut s[at..]));
-            return true;
+        let stride = self.stride.max(1);
+        match &mut self.values {
+            Slice::Values(ValuesMut::F32(s)) => {
+                kernels.store(rows, stride, tile, to_codes_mut(&mut s[at..]));
+            }
+            Slice::Values(ValuesMut::Bf16(s)) => {
+                kernels.store_bf16(rows, stride, tile, to_codes_mut(&mut s[at..]));
+            }
+            Slice::Values(ValuesMut::F64(_) | ValuesMut::F16(_)) | Slice::Codes(_) => return false,
         }
-        false
+        true
     }
 
     /// Stores `cols` results of a row, each converted once.

@@ -3,7 +3,7 @@
 use super::input::{Elements, Operand};
 use super::packed::Kind;
 use crate::arch::Kernels;
-use crate::arch::cast::bytes;
+use crate::arch::cast::{bytes, to_codes};
 use crate::arch::decoder::decoder_of;
 use crate::arch::tile::{Fold, LANES, Line, QUAD};
 use crate::slice::Values;
@@ -173,15 +173,35 @@ impl Elementwise<'_> {
                 }
                 kernels.lanes(&lines, false, out);
             }
-            (Values::Bf16(values), Kind::Bf16) => {
+            (Values::Bf16(values), Kind::Bf16) if row_stride == 1 => {
+                // What a line needs lies side by side, as in a transpose.
                 let height = rows.1 - rows.0;
+                let column = |k: usize| &values[start(rows.0) + k * col_stride..][..height];
+                out.fill(Line::ZERO);
+                for k in 0..n {
+                    let lanes = out[k / 2].0.iter_mut().zip(column(k));
+                    if k.is_multiple_of(2) {
+                        lanes.for_each(|(lane, x)| *lane = u32::from(x.to_bits()) << 16);
+                    } else {
+                        lanes.for_each(|(lane, x)| *lane |= u32::from(x.to_bits()));
+                    }
+                }
+            }
+            (Values::F32(values), Kind::F32) if row_stride == 1 => {
+                let height = rows.1 - rows.0;
+                out.fill(Line::ZERO);
+                for (k, line) in (0..n).zip(out) {
+                    let at = start(rows.0) + k * col_stride;
+                    line.0[..height].copy_from_slice(to_codes(&values[at..at + height]));
+                }
+            }
+            (Values::Bf16(values), Kind::Bf16) => {
                 let bits = |i: usize| u32::from(values[i].to_bits());
                 out.fill(Line::ZERO);
                 for k in 0..n {
-                    let shift = if k % 2 == 0 { 16 } else { 0 };
-                    let at = start(rows.0) + k * col_stride;
-                    for (r, lane) in out[k / 2].0[..height].iter_mut().enumerate() {
-                        *lane |= bits(at + r * row_stride) << shift;
+                    let shift = if k.is_multiple_of(2) { 16 } else { 0 };
+                    for (row, lane) in (rows.0..rows.1).zip(&mut out[k / 2].0) {
+                        *lane |= bits(start(row) + k * col_stride) << shift;
                     }
                 }
             }

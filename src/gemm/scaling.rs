@@ -145,8 +145,12 @@ impl Scaling<'_> {
             return;
         }
         let mut ranges = [const { 0..0 }; LANES];
-        for (row, range) in (from..to).zip(&mut ranges) {
-            *range = self.consecutive(row, cuts).unwrap_or_default();
+        let (first, next) = (self.group(from, cuts[0]), self.group(from + 1, cuts[0]));
+        // Rows of blocks that are one row high begin at a distance; else groups are asked for.
+        let apart = matches!(self.granularity, Granularity::Block { rows: 1, .. });
+        for ((i, row), range) in (from..to).enumerate().zip(&mut ranges) {
+            let start = if apart { first + i * (next - first) } else { self.group(row, cuts[0]) };
+            *range = start..start + segments;
         }
         match self.scales {
             Scales::F32 { scale_inv, .. } => {

@@ -242,3 +242,18 @@ pub(crate) fn store(rows: usize, stride: usize, sums: &Sums, out: &mut [u32]) {
         }
     }
 }
+
+/// The same, rounded to bf16: to nearest even, NaN quiet.
+#[inline(always)]
+pub(crate) fn store_bf16(rows: usize, stride: usize, sums: &Sums, out: &mut [u16]) {
+    let (left, right) = sums.split_at(LANES);
+    for ((left, right), row) in left.iter().zip(right).take(rows).zip(out.chunks_mut(stride)) {
+        for (line, place) in [left, right].into_iter().zip(row.chunks_exact_mut(LANES)) {
+            for (place, bits) in place.iter_mut().zip(&line.0) {
+                let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
+                let nan = (bits >> 16) | 0x40;
+                *place = (if bits & 0x7fff_ffff > 0x7f80_0000 { nan } else { rounded }) as u16;
+            }
+        }
+    }
+}

@@ -59,6 +59,10 @@ pub enum Spread {
     Ordinary,
     /// Powers of two near 1.
     Powers,
+    /// 2^−75 to 2^−36: two of them beside each other leave the normal numbers, or do not.
+    Low,
+    /// 2^36 to 2^75: two of them overflow, or do not.
+    High,
     /// All powers of two that the form has.
     FarPowers,
     /// Zeros, Inf, NaN, negative and subnormal ones, the smallest and the largest.
@@ -67,8 +71,15 @@ pub enum Spread {
     Rare,
 }
 
-pub const SPREADS: [Spread; 5] =
-    [Spread::Ordinary, Spread::Powers, Spread::FarPowers, Spread::Ends, Spread::Rare];
+pub const SPREADS: [Spread; 7] = [
+    Spread::Ordinary,
+    Spread::Powers,
+    Spread::Low,
+    Spread::High,
+    Spread::FarPowers,
+    Spread::Ends,
+    Spread::Rare,
+];
 
 fn number(data: Data, words: &mut Words) -> f32 {
     let (word, choice) = (words.word(), words.word());
@@ -193,6 +204,8 @@ fn scales(words: &mut Words, form: ScaleFormat, spread: Spread, n: usize) -> Sca
             Spread::Ordinary => {
                 (1.0 + f32::from((word >> 16) as u16) / 65537.0) * 2f32.powi((word % 9) as i32 - 5)
             }
+            Spread::Low => 2f32.powi((word % 40) as i32 - 75),
+            Spread::High => 2f32.powi((word % 40) as i32 + 36),
             Spread::FarPowers => f32::from_bits((1 + word % 254) << 23),
             Spread::Ends => ENDS[word as usize % ENDS.len()],
             Spread::Rare if word.is_multiple_of(16) => ENDS[(word >> 4) as usize % ENDS.len()],
@@ -202,6 +215,8 @@ fn scales(words: &mut Words, form: ScaleFormat, spread: Spread, n: usize) -> Sca
     let e8m0 = |words: &mut Words| {
         let word = words.word();
         match spread {
+            Spread::Low => 52 + (word % 40) as u8,
+            Spread::High => 163 + (word % 40) as u8,
             Spread::FarPowers => (word % 255) as u8,
             Spread::Ends => [0, 1, 2, 100, 127, 128, 253, 254, 255][word as usize % 9],
             Spread::Rare if word.is_multiple_of(16) => {
@@ -213,6 +228,8 @@ fn scales(words: &mut Words, form: ScaleFormat, spread: Spread, n: usize) -> Sca
     let e4m3 = |words: &mut Words| match spread {
         Spread::Ordinary => 1 + words.below(126) as u8,
         Spread::Ends => words.one_of(&[0, 0x80, 1, 0x7e, 0x7f, 0xff, 0xfe, 0x38, 0xb8]),
+        Spread::Low => 1 + words.below(16) as u8,
+        Spread::High => 110 + words.below(17) as u8,
         Spread::Powers | Spread::FarPowers => words.below(16) as u8 * 8,
         Spread::Rare => words.word() as u8,
     };
