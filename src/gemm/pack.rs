@@ -71,13 +71,8 @@ impl Packing<'_> {
                 let mut quads = [Line::ZERO; QUADS];
                 for_runs(total, fold, |at, n, fold| {
                     let quads = &mut quads[..n];
-                    let now = rows;
+                    kernels.lanes(&rows, false, quads);
                     rows = rows.map(|row| row.get(n * QUAD..).unwrap_or_default());
-                    // Sixteen rows at once are more than the processor foresees.
-                    for row in rows {
-                        kernels.fetch(&row[..row.len().min(n * QUAD)]);
-                    }
-                    kernels.lanes(&now, false, quads);
                     kernels.expand(decoder, fold, pairs, quads, &mut out[at * per..(at + n) * per]);
                 });
             }
