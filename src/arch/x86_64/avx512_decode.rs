@@ -18,6 +18,8 @@ pub(super) struct Tables {
     low: [__m512i; 2],
     sign: __m512i,
     code_128: [__m512i; 2],
+    /// Whether code 128 is like the others: −0.
+    plain: bool,
 }
 
 impl Tables {
@@ -29,11 +31,13 @@ impl Tables {
             [get(&blocks[0]), get(&blocks[1])]
         };
         let [low, high] = d.code_128.to_le_bytes();
+        let plain = [d.low[0], d.high[0] ^ d.sign_128] == [low, high];
         Self {
             high: halves(&d.high),
             low: halves(&d.low),
             sign: _mm512_set1_epi8(d.sign_128 as i8),
             code_128: [_mm512_set1_epi8(high as i8), _mm512_set1_epi8(low as i8)],
+            plain,
         }
     }
 
@@ -45,6 +49,9 @@ impl Tables {
         let high = _mm512_permutex2var_epi8(self.high[0], codes, self.high[1]);
         let low = _mm512_permutex2var_epi8(self.low[0], codes, self.low[1]);
         let high = _mm512_ternarylogic_epi32::<0x78>(high, codes, self.sign); // high ^ (codes & sign)
+        if self.plain {
+            return (high, low);
+        }
         let is_128 = _mm512_cmpeq_epi8_mask(codes, _mm512_set1_epi8(-128));
         (
             _mm512_mask_mov_epi8(high, is_128, self.code_128[0]),
