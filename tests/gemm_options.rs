@@ -10,9 +10,10 @@ use common::gemm::{
 };
 use common::scaling::Source;
 use common::{Sweep, narrow_formats, sweep};
+use half::bf16;
 use quarter::gemm::{
     Accumulation, Activation, BlockSum, GemmInput, GemmOptions, GemmOutput, Packed, Workspace,
-    gemm_nt, gemm_nt_in, reference,
+    gemm_nt, gemm_nt_grouped, gemm_nt_in, reference,
 };
 use quarter::tensor::{MatMut, MatRef, Quantized, Scales};
 use quarter::{Error, FormatId, Granularity, Isa};
@@ -341,4 +342,25 @@ fn what_cannot_be_made() {
     assert!(run(b).is_err());
     assert!(run(a).is_ok());
     assert_eq!(d, [3.0; 4]);
+}
+
+/// The distance to a row that is not there may be anything.
+#[test]
+fn one_row_at_any_distance() {
+    let (a, b) = (ordinary(64, 1), ordinary(40 * 64, 2));
+    let [a, b] = [MatRef::new(&a, 1, 64).unwrap(), MatRef::new(&b, 40, 64).unwrap()];
+    let options = GemmOptions::new();
+    let mut want = vec![0.0_f32; 40];
+    reference::gemm_nt(a, b, MatMut::new(&mut want, 1, 40).unwrap(), &options).unwrap();
+    for stride in [0, 1, 16, 31, 40, 1000] {
+        let mut got = vec![0.0_f32; 40];
+        let out = MatMut::with_row_stride(&mut got, (1, 40), stride).unwrap();
+        gemm_nt(a, b, out, &options).unwrap();
+        assert_eq!(got, want, "distance {stride}");
+        let mut got = vec![bf16::ZERO; 40];
+        let out = MatMut::with_row_stride(&mut got, (1, 40), stride).unwrap();
+        gemm_nt_grouped(&mut Workspace::new(), a, &[b.into()], &[1], out, &options).unwrap();
+        let rounded: Vec<bf16> = want.iter().copied().map(bf16::from_f32).collect();
+        assert_eq!(got, rounded, "distance {stride}");
+    }
 }

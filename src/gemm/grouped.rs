@@ -18,7 +18,8 @@ use std::vec::Vec;
 ///
 /// # Errors
 /// As [`gemm_nt`](super::gemm_nt); [`Error::Length`] unless there is an operand for each end,
-/// [`Error::Range`] for ends that do not ascend to a's rows. Nothing is written then.
+/// [`Error::Range`] for ends that do not ascend to a's rows. Nothing is written then, but for
+/// [`Error::Memory`]: groups before it may have been.
 ///
 /// ```
 /// use quarter::gemm::{GemmInput, GemmOptions, Workspace, gemm_nt_grouped};
@@ -81,7 +82,8 @@ pub fn gemm_nt_grouped<'a>(
 /// # Errors
 /// As [`gemm_nt`](super::gemm_nt); [`Error::Length`] unless there is an output for each end;
 /// [`Error::Range`] for ends that do not ascend to K; [`Error::Cast`] for a group that begins within
-/// a block of scales, or a packed operand. Nothing is written then.
+/// a block of scales, or a packed operand. Nothing is written then, but for [`Error::Memory`]:
+/// groups before it may have been.
 ///
 /// ```
 /// use quarter::gemm::{GemmOptions, GemmOutput, Workspace, gemm_nt_grouped_k};
@@ -195,21 +197,22 @@ fn run(groups: Vec<Group<'_>>, workspace: &mut Workspace) -> Result<GemmStats, E
 fn in_order(groups: Vec<Group<'_>>, workspace: &mut Workspace) -> Result<GemmStats, Error> {
     let mut stats = GemmStats::default();
     let mut cuts = core::mem::take(&mut workspace.cuts);
-    for Group { operands, out, options } in groups {
+    let done = groups.into_iter().try_for_each(|Group { operands, out, options }| {
         let problem = Problem::new(operands, &out, &options, &mut cuts)?;
         stats = larger(stats, blocked::gemm(&problem, out, workspace)?);
-    }
+        Ok(())
+    });
     workspace.cuts = cuts;
-    Ok(stats)
+    done.map(|()| stats)
 }
 
 fn shared(mut groups: Vec<Group<'_>>, spaces: &mut [Workspace]) -> Result<GemmStats, Error> {
     let [space] = spaces else {
         let (mine, others) = spaces.split_at_mut(spaces.len() / 2);
-        let all: usize = groups.iter().map(Group::work).sum();
-        let (mut done, share) = (0, all / (mine.len() + others.len()) * mine.len());
+        let all = groups.iter().fold(0_usize, |sum, group| sum.saturating_add(group.work()));
+        let (mut done, share) = (0_usize, all / (mine.len() + others.len()) * mine.len());
         let before = groups.iter().take_while(|group| {
-            done += group.work();
+            done = done.saturating_add(group.work());
             done <= share
         });
         let rest = groups.split_off(before.count().max(1).min(groups.len()));

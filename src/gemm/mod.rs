@@ -72,15 +72,16 @@ pub struct GemmStats {
 
 /// D\[M,N\] = Σₖ a\[M,K\] · b\[N,K\], as the [module](self) defines it, into numbers or codes.
 ///
-/// Runs on the threads of the caller's pool; where M or N is small, on one. Memory for packed
-/// operands is allocated and freed: [`gemm_nt_in`] keeps it.
+/// Runs on the threads of the caller's pool, and on one outside of any or where there is little to
+/// do. Memory for packed operands is allocated and freed: [`gemm_nt_in`] keeps it.
 ///
 /// # Errors
 /// [`Error::Shape`] unless K, the output and C fit, [`Error::Length`] for a bias of another length;
-/// [`Error::Cast`] for scales that vary along K within a group of rows, or codes as C;
+/// [`Error::Cast`] for scales that vary along K within a group of rows, codes as C, a packed left
+/// operand, or a packed right one that is cut elsewhere than at multiples of 4;
 /// [`Error::Recipe`] for scales that do not go together, or f32 blocks of two engines or of none
-/// without a block sum; [`Error::Range`] for an interval of 0; [`Error::Memory`]. Nothing is written
-/// then.
+/// without a block sum; [`Error::Range`] for an interval of 0. Nothing is written then.
+/// [`Error::Memory`], after which some results may have been.
 ///
 /// ```
 /// use quarter::gemm::{GemmOptions, gemm_nt};

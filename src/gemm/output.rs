@@ -37,6 +37,8 @@ impl<'a> From<MatMut<'a>> for GemmOutput<'a> {
     fn from(matrix: MatMut<'a>) -> Self {
         let (rows, cols) = matrix.shape();
         let (values, stride) = matrix.into_parts();
+        // The distance of a single row to the next may be anything.
+        let stride = if rows <= 1 { stride.max(cols) } else { stride };
         let half = match &values {
             ValuesMut::F16(_) => Some((FormatId::F16, &table::F16)),
             ValuesMut::Bf16(_) => Some((FormatId::Bf16, &table::BF16)),

@@ -6,8 +6,11 @@ use std::vec::Vec;
 
 /// Memory for packed operands, reused from product to product.
 ///
-/// It stays below 32 MiB and 4 MiB a thread, whatever the shapes, unless one segment of K is longer
-/// than 8,192 or codes are given packed.
+/// Of one product: 16 MiB for panels of the right operand (where threads share the columns, each has
+/// its part), sums of at most 2,048 rows of them where K is longer than 8,192, and less than 4 MiB a
+/// thread for the left operand. More is held where one segment of K is longer than 8,192; for results
+/// that wait, 4 bytes each, where threads share the columns; for codes that are given packed, a byte
+/// each; and for each thread that computes groups apart.
 ///
 /// ```
 /// use quarter::gemm::{GemmOptions, Workspace, gemm_nt_in};

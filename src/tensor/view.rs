@@ -112,8 +112,11 @@ impl<'a> MatRef<'a> {
     /// Rows and columns `from..to` of it.
     pub(crate) fn part(self, rows: (usize, usize), cols: (usize, usize)) -> Self {
         let (n, m) = (rows.1 - rows.0, cols.1 - cols.0);
-        let start = rows.0 * self.row_stride + cols.0 * self.col_stride;
-        let start = if n == 0 || m == 0 { self.values.len() } else { start };
+        let start = if n == 0 || m == 0 {
+            self.values.len()
+        } else {
+            rows.0 * self.row_stride + cols.0 * self.col_stride
+        };
         Self { values: self.values.split_at(start).1, rows: n, cols: m, ..self }
     }
 
