@@ -8,7 +8,9 @@
 //!
 //!  f32 / bf16 ──amax──► amax ──scale rule──► scale ──quantize──► Quantized { codes, scales }
 //!              tensor/              scale/           tensor/
-//!                                      ▲ history (delayed scaling)
+//!                                      ▲ history (delayed scaling)       │
+//!                                                   gemm_nt of two ◄──────┘ ──► f32, bf16, codes
+//!                                                   gemm/
 //!  a Recipe says, for each of fprop / dgrad / wgrad, how each operand is cast: recipe/
 //! ```
 //!
@@ -24,6 +26,8 @@
 //!   scaling with its history ([`scale`]).
 //! * **Tensors** quantized to the codes and scales of each rule's own engine, transposed, both ways
 //!   in one pass, and back ([`tensor`]).
+//! * **Matrix products** of any two formats and granularities, defined to the bit and the same on
+//!   every machine, at the speed of its BF16 units ([`gemm`]).
 //! * **Recipes** as data that prints in one line, with state that resumes bit for bit
 //!   ([`recipe`]).
 //! * **Formats are data.** One row of a table makes a format; yours can be one too

@@ -176,6 +176,42 @@ fn bf16_around_the_smallest_normal() {
     });
 }
 
+/// Two products of bf16 that differ in the last place that their sum can have: that is the smallest
+/// normal number, or twice or half of it, which the unit for pairs takes for 0.
+#[test]
+fn bf16_sums_in_the_last_place() {
+    // Significands of eight bits with m · n − x · y of 1, 2 or 3.
+    let all = (129..=255).flat_map(|m: i32| (129..=255).map(move |n: i32| (m, n)));
+    let mut found = Vec::new();
+    for (m, n) in all.step_by(7) {
+        let near = (129..=255).find_map(|x| {
+            let y = (m * n - 1) / x;
+            ((129..=255).contains(&y) && x != n && (1..=3).contains(&(m * n - x * y)))
+                .then_some((x, y))
+        });
+        found.extend(near.map(|(x, y)| [m, x, n, y]));
+    }
+    found.truncate(64);
+    assert_eq!(found.len(), 64, "there are enough of them");
+    let bf16 = |significand: i32, exponent: i32| {
+        bf16::from_bits((((exponent + 127) << 7) + significand - 128) as u16)
+    };
+    let mut small = 0;
+    for total in -118..-108 {
+        for ea in [total / 2, -120, 10] {
+            let eb = total - ea;
+            let a = found.iter().flat_map(|[m, x, _, _]| [bf16(*m, ea), bf16(*x, ea)]).collect();
+            let b = found.iter().flat_map(|[_, _, n, y]| [bf16(*n, eb), -bf16(*y, eb)]).collect();
+            let [a, b] = [a, b].map(|x| Factor::values(Source::Bf16(x), (64, 2)));
+            let sums = defined(&a, &b, &Call::new()).unwrap();
+            let subnormal = |bits: &&u64| (1..0x0080_0000).contains(&(**bits & 0x7fff_ffff));
+            small += sums.bits.iter().filter(subnormal).count();
+            assert_same(&a, &b, &Call::new(), &SMALL);
+        }
+    }
+    assert!(small > 300, "{small} subnormal sums");
+}
+
 /// Codes of every spread with scales of every spread and form, in blocks along K: powers of two
 /// that can be folded into the elements, that cannot, and that only zeros have.
 #[test]
