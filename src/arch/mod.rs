@@ -34,7 +34,7 @@ use crate::format::RandomStream;
 use core::fmt;
 use decoder::Decoder;
 use encoder::Encoder;
-use tile::{Finish, Fold, LANES, Line, Sums, Thin, Tile};
+use tile::{Finish, Fold, LANES, Line, Sums, Thin, Tile, WideSums};
 
 /// GELU, as [`Activation::Gelu`](tile::Activation::Gelu) is computed everywhere.
 #[cfg_attr(not(feature = "std"), allow(dead_code))]
@@ -179,8 +179,8 @@ kernel_table! {
     /// `dst[c · rows + r] = src[r · cols + c]`.
     transpose_u8(rows: usize, cols: usize, src: &[u8], dst: &mut [u8]);
     /// Lane r of line i becomes the i-th 32-bit word of row r, zeros beyond its end; `swap`
-    /// exchanges the halves of each.
-    lanes(rows: &[&[u8]; LANES], swap: bool, out: &mut [Line]);
+    /// exchanges the halves of each. Begins to fetch `ahead` into the second-level cache.
+    lanes(rows: &[&[u8]; LANES], swap: bool, ahead: &[u8], out: &mut [Line]);
     /// Quads of codes → two lines of pairs each, or four lines of f32, times the powers of two of
     /// `fold`; with those, and as pairs, none may be subnormal.
     expand(d: &Decoder, fold: Option<Fold<'_>>, pairs: bool, quads: &[Line], out: &mut [Line]);
@@ -192,7 +192,7 @@ kernel_table! {
     /// Adds the products of a tile's panels to its sums.
     tile(t: &Tile<'_>, sums: &mut Sums);
     /// Continues the chains `p` of a few rows, and joins those that end.
-    thin(d: &Decoder, t: &Thin<'_>, p: &mut Sums, sums: &mut Sums);
+    thin(t: &Thin<'_>, p: &mut WideSums, sums: &mut WideSums);
     /// Scales, alpha, C, bias and activation, in place, of the first `rows` rows of a tile.
     finish(f: &Finish<'_>, rows: usize, sums: &mut Sums);
     /// Copies the first `rows` rows of a tile to places at a distance of at least 32.
@@ -223,7 +223,7 @@ macro_rules! compile_kernels {
             use $crate::arch::decoder::Decoder;
             use $crate::arch::encoder::Encoder;
             use $crate::arch::generic::{amax, count, decode, encode, narrow, panel, peaks, scale, store, tile, transpose};
-            use $crate::arch::tile::{Finish, Fold, LANES, Line, Sums, Thin, Tile};
+            use $crate::arch::tile::{Finish, Fold, LANES, Line, Sums, Thin, Tile, WideSums};
             use $crate::arch::{Counts, Screen, Words};
             use $crate::format::packed;
 
@@ -250,12 +250,12 @@ macro_rules! compile_kernels {
                 unscale_groups scale::unscale_groups(group: usize, factors: &[f32], values: &mut [f32]) -> ();
                 encode_groups scale::encode_groups(e: &Encoder, group: usize, factors: &[f32], s: &[f32], d: &mut [u8], past: bool) -> ();
                 transpose_u8 transpose::transpose(rows: usize, cols: usize, s: &[u8], d: &mut [u8]) -> ();
-                lanes panel::lanes(rows: &[&[u8]; LANES], swap: bool, out: &mut [Line]) -> ();
+                lanes panel::lanes(rows: &[&[u8]; LANES], swap: bool, ahead: &[u8], out: &mut [Line]) -> ();
                 expand panel::expand(d: &Decoder, fold: Option<Fold<'_>>, pairs: bool, quads: &[Line], out: &mut [Line]) -> ();
                 split panel::split(pairs: &[Line], out: &mut [Line]) -> ();
                 range_bf16 panel::range_bf16(s: &[u16]) -> (u16, u16);
                 tile tile::tile<FUSED>(t: &Tile<'_>, sums: &mut Sums) -> ();
-                thin tile::thin<FUSED>(d: &Decoder, t: &Thin<'_>, p: &mut Sums, sums: &mut Sums) -> ();
+                thin tile::thin<FUSED>(t: &Thin<'_>, p: &mut WideSums, sums: &mut WideSums) -> ();
                 finish tile::finish<FUSED>(f: &Finish<'_>, rows: usize, sums: &mut Sums) -> ();
                 store tile::store(rows: usize, stride: usize, sums: &Sums, out: &mut [u32]) -> ();
                 store_bf16 tile::store_bf16(rows: usize, stride: usize, sums: &Sums, out: &mut [u16]) -> ();

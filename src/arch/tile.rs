@@ -9,6 +9,8 @@
 //! pairs two bf16 of adjacent k, the first in the high half, where `vdpbf16ps` begins. Each segment
 //! of K begins a line and is filled up with zeros to a multiple of four: fma(0, 0, p) is p.
 
+use super::decoder::Decoder;
+
 /// One 32-bit lane for each of sixteen rows: one line of the cache.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[repr(C, align(64))]
@@ -74,19 +76,21 @@ pub(crate) struct Tile<'a> {
     pub scales_b: [&'a [Line]; 2],
 }
 
-/// A few rows times quads of thirty-two columns: some segments, or a part of one.
+/// A few rows times [`WIDE`] panels: some segments, or a part of one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Thin<'a> {
     /// As in [`Tile`].
     pub pairs: bool,
     /// As in [`Tile`].
     pub exact: bool,
-    /// Two words for each quad where they are pairs, else four, of at most [`THIN`] rows.
-    pub a: &'a [&'a [u32]],
-    /// The lane of scales and the line of sums of the first row.
-    pub first: usize,
-    /// As many quads; the second may be empty.
-    pub b: [&'a [Line]; 2],
+    /// What [`thin_rows`] gives.
+    pub rows: usize,
+    /// A word of each row for each line of a panel, as in [`Tile`].
+    pub a: &'a [u32],
+    /// Of the quads of `b`; where there is none they are lines of pairs.
+    pub decoder: Option<&'a Decoder>,
+    /// As many lines each; those after the first may be empty.
+    pub b: [&'a [Line]; WIDE],
     /// Quads of a segment.
     pub each: usize,
     /// Whether the first quad begins a segment, and the last one ends one.
@@ -94,11 +98,25 @@ pub(crate) struct Thin<'a> {
     /// As in [`Tile`], from the first segment on.
     pub join: Join,
     pub scales_a: &'a [Line],
-    pub scales_b: [&'a [Line]; 2],
+    pub scales_b: [&'a [Line]; WIDE],
 }
 
-/// The most rows that codes are multiplied by without being expanded to memory.
-pub(crate) const THIN: usize = 8;
+/// Panels of the right operand that a few rows are multiplied by at a time.
+pub(crate) const WIDE: usize = 4;
+
+/// The sums of a few rows: sixteen lines for each panel.
+pub(crate) type WideSums = [Line; WIDE * LANES];
+
+/// The rows that are computed where there are so many, at most 16; those beyond are zeros.
+pub(crate) const fn thin_rows(rows: usize) -> usize {
+    match rows {
+        0..=4 => rows,
+        5 | 6 => 6,
+        7 | 8 => 8,
+        9..=12 => 12,
+        _ => LANES,
+    }
+}
 
 /// The sums of a tile: sixteen lines of rows for each panel of the right operand.
 pub(crate) type Sums = [Line; 2 * LANES];

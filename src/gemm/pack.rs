@@ -71,7 +71,7 @@ impl Packing<'_> {
                 let mut quads = [Line::ZERO; QUADS];
                 for_runs(total, fold, |at, n, fold| {
                     let quads = &mut quads[..n];
-                    kernels.lanes(&rows, false, quads);
+                    kernels.lanes(&rows, false, &[], quads);
                     rows = rows.map(|row| row.get(n * QUAD..).unwrap_or_default());
                     kernels.expand(decoder, fold, pairs, quads, &mut out[at * per..(at + n) * per]);
                 });
@@ -160,13 +160,13 @@ impl Elementwise<'_> {
                 for (row, line) in (rows.0..rows.1).zip(&mut lines) {
                     *line = bytes(&values[start(row)..start(row) + n]);
                 }
-                kernels.lanes(&lines, true, out);
+                kernels.lanes(&lines, true, &[], out);
             }
             (Values::F32(values), Kind::F32) if col_stride == 1 => {
                 for (row, line) in (rows.0..rows.1).zip(&mut lines) {
                     *line = bytes(&values[start(row)..start(row) + n]);
                 }
-                kernels.lanes(&lines, false, out);
+                kernels.lanes(&lines, false, &[], out);
             }
             (Values::Bf16(values), Kind::Bf16) if row_stride == 1 => {
                 // What a line needs lies side by side, as in a transpose.

@@ -103,7 +103,7 @@ impl Packed {
             let here = (i * LANES, rows.min((i + 1) * LANES));
             match operand.elements {
                 Elements::Codes { codes, stride, .. } => {
-                    kernels.lanes(&rows_of(codes, stride, here, (0, k)), false, out);
+                    kernels.lanes(&rows_of(codes, stride, here, (0, k)), false, &[], out);
                 }
                 Elements::Values(values) => {
                     Elementwise { values, rows: here, k: (0, k) }.pack(kernels, kind, out);

@@ -155,7 +155,7 @@ impl Scaling<'_> {
         match self.scales {
             Scales::F32 { scale_inv, .. } => {
                 let rows = ranges.map(|range| bytes(&scale_inv[range]));
-                kernels.lanes(&rows, false, &mut out[..segments]);
+                kernels.lanes(&rows, false, &[], &mut out[..segments]);
                 if !matches!(form, Form::Value) {
                     out.iter_mut().flat_map(|line| &mut line.0).for_each(|x| *x = form.of_f32(*x));
                 }
@@ -166,7 +166,7 @@ impl Scaling<'_> {
                 for lines in out[..segments].chunks_mut(QUAD * LANES) {
                     let mut quads = [Line::ZERO; LANES];
                     let quads = &mut quads[..lines.len().div_ceil(QUAD)];
-                    kernels.lanes(&rows, false, quads);
+                    kernels.lanes(&rows, false, &[], quads);
                     rows = rows.map(|row| row.get(lines.len()..).unwrap_or_default());
                     for (i, line) in lines.iter_mut().enumerate() {
                         for (lane, four) in line.0.iter_mut().zip(&quads[i / QUAD].0) {

@@ -7,7 +7,7 @@ use crate::arch::tile::{Fold, LANES, Line, QUAD};
 /// Lane r of line i is the i-th 32-bit word of row r, zeros beyond its end; `swap` exchanges the
 /// halves of each.
 #[inline(always)]
-pub(crate) fn lanes(rows: &[&[u8]; LANES], swap: bool, out: &mut [Line]) {
+pub(crate) fn lanes(rows: &[&[u8]; LANES], swap: bool, _: &[u8], out: &mut [Line]) {
     let turn = if swap { 16 } else { 0 };
     for (r, row) in rows.iter().enumerate() {
         let (words, tail) = row.as_chunks::<4>();

@@ -6,7 +6,7 @@
 use super::decode::one;
 use super::math;
 use crate::arch::decoder::Decoder;
-use crate::arch::tile::{Activation, Finish, Join, LANES, Line, QUAD, Sums, Thin, Tile};
+use crate::arch::tile::{Activation, Finish, Join, LANES, Line, QUAD, Sums, Thin, Tile, WideSums};
 use core::hint::black_box;
 
 /// Rows whose sums are kept in registers: compilers find room for no more in sixteen registers.
@@ -148,28 +148,29 @@ fn chain<const R: usize, const FUSED: bool>(
 
 /// Continues the chains `p`, and joins those that end.
 #[inline(always)]
-pub(crate) fn thin<const FUSED: bool>(d: &Decoder, t: &Thin<'_>, p: &mut Sums, sums: &mut Sums) {
+pub(crate) fn thin<const FUSED: bool>(t: &Thin<'_>, p: &mut WideSums, sums: &mut WideSums) {
     debug_assert!(!t.pairs, "only a unit for bf16 reads pairs");
-    for (half, quads) in t.b.iter().enumerate() {
-        let rows = half * LANES + t.first..half * LANES + t.first + t.a.len();
+    let Some(decoder) = t.decoder else { return };
+    for (panel, quads) in t.b.iter().enumerate() {
+        let rows = panel * LANES..panel * LANES + t.rows;
         let (p, sums) = (&mut p[rows.clone()], &mut sums[rows]);
         for (segment, quads) in quads.chunks(t.each).enumerate() {
-            let last = (segment + 1) * t.each >= t.b[half].len();
+            let last = (segment + 1) * t.each >= t.b[panel].len();
             if segment > 0 || t.whole[0] {
                 p.fill(Line::ZERO);
             }
             for (quad, i) in quads.iter().zip(segment * t.each..) {
-                quad_of::<FUSED>(d, t, quad, QUAD * i, p);
+                quad_of::<FUSED>(decoder, t, quad, QUAD * i, p);
             }
             if last && !t.whole[1] {
                 continue;
             }
             let (mut sa, mut sb) = (Line::ZERO, Line::ZERO);
             if t.join != Join::Add {
-                (sa, sb) = (t.scales_a[segment], t.scales_b[half][segment]);
+                (sa, sb) = (t.scales_a[segment], t.scales_b[panel][segment]);
             }
             for (r, (sum, p)) in sums.iter_mut().zip(&*p).enumerate() {
-                let sa = sa.f32(t.first + r);
+                let sa = sa.f32(r);
                 each(sum, |acc, j| join::<FUSED>(t.join, acc, p.f32(j), sa, sb.f32(j)));
             }
         }
@@ -185,8 +186,8 @@ fn quad_of<const FUSED: bool>(d: &Decoder, t: &Thin<'_>, quad: &Line, at: usize,
             let bits = if d.arithmetic { one(d, code) } else { d.table[usize::from(code)] };
             *value = f32::from_bits(bits);
         }
-        for (p, a) in p.iter_mut().zip(t.a) {
-            let a = f32::from_bits(a[at + k]);
+        for (p, a) in p.iter_mut().zip(&t.a[(at + k) * t.rows..]) {
+            let a = f32::from_bits(*a);
             each(p, |p, j| fma::<FUSED>(t.exact, a, values[j], p));
         }
     }

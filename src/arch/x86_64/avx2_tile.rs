@@ -44,8 +44,8 @@ fn rows<const R: usize>(t: &Tile<'_>, half: usize, from: usize, sums: &mut [Line
         (a, b) = (a_rest, b_rest);
         let mut p = [[_mm256_setzero_ps(); 2]; R];
         for (a, b) in a_now.iter().zip(b_now) {
-            fetch_line(core::ptr::from_ref(a).wrapping_add(AHEAD).cast());
-            fetch_line(core::ptr::from_ref(b).wrapping_add(AHEAD).cast());
+            fetch_line::<_MM_HINT_T0>(core::ptr::from_ref(a).wrapping_add(AHEAD).cast());
+            fetch_line::<_MM_HINT_T0>(core::ptr::from_ref(b).wrapping_add(AHEAD).cast());
             let b = b.0.as_chunks::<8>().0;
             let b = [load(&b[0]), load(&b[1])];
             for (r, p) in p.iter_mut().enumerate() {

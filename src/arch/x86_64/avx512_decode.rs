@@ -41,17 +41,33 @@ impl Tables {
         }
     }
 
+    /// Whether code 128 is like the others.
+    pub const fn plain(&self) -> bool {
+        self.plain
+    }
+
     /// The high and the low bytes of 64 codes.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,popcnt")]
     pub fn bytes(&self, codes: __m512i) -> (__m512i, __m512i) {
+        if self.plain { self.plain_bytes(codes) } else { self.any_bytes(codes) }
+    }
+
+    /// The same where code 128 is like the others.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,popcnt")]
+    pub fn plain_bytes(&self, codes: __m512i) -> (__m512i, __m512i) {
         // The look-ups read the low seven bits of a code; bit 7 flips the sign.
         let high = _mm512_permutex2var_epi8(self.high[0], codes, self.high[1]);
         let low = _mm512_permutex2var_epi8(self.low[0], codes, self.low[1]);
         let high = _mm512_ternarylogic_epi32::<0x78>(high, codes, self.sign); // high ^ (codes & sign)
-        if self.plain {
-            return (high, low);
-        }
+        (high, low)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,popcnt")]
+    fn any_bytes(&self, codes: __m512i) -> (__m512i, __m512i) {
+        let (high, low) = self.plain_bytes(codes);
         let is_128 = _mm512_cmpeq_epi8_mask(codes, _mm512_set1_epi8(-128));
         (
             _mm512_mask_mov_epi8(high, is_128, self.code_128[0]),

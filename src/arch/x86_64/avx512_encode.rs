@@ -94,7 +94,7 @@ pub(super) fn encode_groups(
     let mut factor = Factors::new(group, factors);
     let load = |x: &[f32; BLOCK]| {
         for i in 0..4 {
-            super::fetch_line(x.as_ptr().wrapping_add(AHEAD + 16 * i).cast());
+            super::fetch_line::<_MM_HINT_T0>(x.as_ptr().wrapping_add(AHEAD + 16 * i).cast());
         }
         let (x, _) = x.as_chunks::<16>();
         let mut scaled = [_mm512_setzero_ps(); 4];

@@ -3,6 +3,7 @@
 
 use super::avx512::{get, portable, put};
 use super::avx512_decode::Tables;
+use super::fetch_far;
 use crate::arch::decoder::Decoder;
 use crate::arch::tile::{Fold, LANES, Line};
 use core::arch::x86_64::*;
@@ -10,38 +11,75 @@ use core::arch::x86_64::*;
 /// Bytes of a row that a square of words takes.
 const SQUARE: usize = 4 * LANES;
 
+/// Squares side by side that are read at a time.
+const RUN: usize = 4;
+
+/// Bytes of a line of the cache.
+const LINE: usize = 64;
+
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,popcnt")]
-pub(super) fn lanes(rows: &[&[u8]; LANES], swap: bool, out: &mut [Line]) {
+pub(super) fn lanes(rows: &[&[u8]; LANES], swap: bool, ahead: &[u8], out: &mut [Line]) {
     let shortest = rows.iter().map(|row| row.len()).filter(|len| *len > 0).min().unwrap_or(0);
     let squares = (shortest / SQUARE).min(out.len() / LANES);
     // Rows without bytes are zeros, read again and again.
-    let zeros = [[0; SQUARE]];
-    let mut source = [&zeros[..]; LANES];
-    let mut step = [0; LANES];
-    for ((source, step), row) in source.iter_mut().zip(&mut step).zip(rows) {
+    let zeros = [[0; SQUARE]; RUN];
+    let mut source = [(&zeros[..], 0); LANES];
+    for (source, row) in source.iter_mut().zip(rows) {
         let (chunks, _) = row.as_chunks::<SQUARE>();
         if !chunks.is_empty() {
-            (*source, *step) = (chunks, usize::MAX);
+            *source = (chunks, usize::MAX);
         }
     }
     let (whole, rest) = out.split_at_mut(squares * LANES);
-    for (i, square) in whole.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
-        let mut lines = [_mm512_setzero_si512(); LANES];
-        for r in 0..LANES {
-            lines[r] = get(&source[r][i & step[r]]);
-        }
-        transpose(&mut lines);
-        for (place, line) in square.iter_mut().zip(lines) {
-            let line = if swap { _mm512_rol_epi32::<16>(line) } else { line };
-            put(&mut place.0, line, false);
-        }
+    let (runs, singles) = whole.as_chunks_mut::<LANES>().0.as_chunks_mut::<RUN>();
+    let share = ahead.len().div_ceil(LANES * runs.len().max(1)).next_multiple_of(LINE).max(LINE);
+    let mut ahead = ahead.chunks(share);
+    let done = runs.len() * RUN;
+    for (i, run) in runs.iter_mut().enumerate() {
+        square(&source, i * RUN, swap, &mut ahead, run);
+    }
+    for (i, single) in singles.iter_mut().enumerate() {
+        square(&source, done + i, swap, &mut ahead, core::array::from_mut(single));
     }
     if !rest.is_empty() {
         let mut tails = *rows;
         for row in &mut tails {
             *row = row.get(squares * SQUARE..).unwrap_or_default();
         }
-        portable::lanes(&tails, swap, rest);
+        portable::lanes(&tails, swap, &[], rest);
+    }
+}
+
+/// `N` squares from the one `at` on, and some of what is to be fetched.
+///
+/// Rows that are powers of two apart share few places in the cache: what is read of a row is read
+/// at once, to where its transpose will be.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn square<'a, const N: usize>(
+    source: &[(&[[u8; SQUARE]], usize); LANES],
+    at: usize,
+    swap: bool,
+    ahead: &mut impl Iterator<Item = &'a [u8]>,
+    squares: &mut [[Line; LANES]; N],
+) {
+    for (r, (source, step)) in source.iter().enumerate() {
+        let from = &source[at & step..][..N];
+        for i in 0..N {
+            put(&mut squares[i][r].0, get(&from[i]), false);
+        }
+        fetch_far(ahead.next().unwrap_or_default());
+    }
+    for square in squares {
+        let mut lines = [_mm512_setzero_si512(); LANES];
+        for r in 0..LANES {
+            lines[r] = get(&square[r].0);
+        }
+        transpose(&mut lines);
+        for r in 0..LANES {
+            let line = if swap { _mm512_rol_epi32::<16>(lines[r]) } else { lines[r] };
+            put(&mut square[r].0, line, false);
+        }
     }
 }
 

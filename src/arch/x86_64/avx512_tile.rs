@@ -78,10 +78,10 @@ macro_rules! tiles {
                 let mut p = [[_mm512_setzero_ps(); H]; R];
                 let b = [b[0], b[H - 1]];
                 for ((a, b0), b1) in a.iter().zip(b[0]).zip(b[1]) {
-                    fetch_line(core::ptr::from_ref(a).wrapping_add(AHEAD).cast());
-                    fetch_line(core::ptr::from_ref(b0).wrapping_add(AHEAD).cast());
+                    fetch_line::<_MM_HINT_T0>(core::ptr::from_ref(a).wrapping_add(AHEAD).cast());
+                    fetch_line::<_MM_HINT_T0>(core::ptr::from_ref(b0).wrapping_add(AHEAD).cast());
                     if H == 2 {
-                        fetch_line(core::ptr::from_ref(b1).wrapping_add(AHEAD).cast());
+                        fetch_line::<_MM_HINT_T0>(core::ptr::from_ref(b1).wrapping_add(AHEAD).cast());
                     }
                     let lines = [get(&b0.0), get(&b1.0)];
                     for r in 0..R {
@@ -112,7 +112,7 @@ macro_rules! tiles {
                         } else {
                             [load(&left[r]), load(&right[r])]
                         };
-                        let [x, y] = join::<2>(t.join, s, p[r], sa, sb, r);
+                        let [x, y] = join::<2>(t.join, s, p[r], sa, &sb, r);
                         put(&mut left[r].0, _mm512_castps_si512(x), false);
                         put(&mut right[r].0, _mm512_castps_si512(y), false);
                     }
@@ -139,7 +139,7 @@ macro_rules! tiles {
                     let p = segment::<R, H>(now.0, panels, from);
                     let (sa, sb) = scales(t, i);
                     for r in 0..R {
-                        s[r] = join::<H>(t.join, s[r], p[r], sa, sb, (from + r) % LANES);
+                        s[r] = join::<H>(t.join, s[r], p[r], sa, &sb, (from + r) % LANES);
                     }
                 }
                 for r in 0..R {
@@ -229,7 +229,7 @@ pub(super) fn join<const H: usize>(
     mut sums: Pair<H>,
     p: Pair<H>,
     sa: &Line,
-    sb: [__m512; 2],
+    sb: &[__m512],
     row: usize,
 ) -> Pair<H> {
     let sa = _mm512_set1_ps(sa.f32(row));

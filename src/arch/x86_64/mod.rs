@@ -13,7 +13,7 @@ mod avx512_transpose;
 mod peaks;
 
 use core::arch::x86_64::{
-    __m128i, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch, _mm_sfence, _mm_stream_si128,
+    __m128i, _MM_HINT_T0, _MM_HINT_T1, _mm_loadu_si128, _mm_prefetch, _mm_sfence, _mm_stream_si128,
 };
 
 /// Copies bytes with non-temporal stores: memory is written without being read into the cache.
@@ -44,11 +44,11 @@ fn fence() {
 /// Begins to fetch the cache line at this place into the cache. It need not exist: nothing is read.
 #[inline]
 #[target_feature(enable = "sse")]
-fn fetch_line(place: *const u8) {
+fn fetch_line<const HINT: i32>(place: *const u8) {
     #[allow(unused_unsafe)] // later versions of Rust call it safe
     // SAFETY: a prefetch accesses no memory and cannot fault.
     unsafe {
-        _mm_prefetch::<_MM_HINT_T0>(place.cast());
+        _mm_prefetch::<HINT>(place.cast());
     }
 }
 
@@ -56,6 +56,14 @@ fn fetch_line(place: *const u8) {
 #[target_feature(enable = "sse")]
 fn fetch(bytes: &[u8]) {
     for line in bytes.chunks(64) {
-        fetch_line(line.as_ptr());
+        fetch_line::<_MM_HINT_T0>(line.as_ptr());
+    }
+}
+
+/// Begins to fetch bytes into the second-level cache.
+#[target_feature(enable = "sse")]
+fn fetch_far(bytes: &[u8]) {
+    for line in bytes.chunks(64) {
+        fetch_line::<_MM_HINT_T1>(line.as_ptr());
     }
 }
