@@ -12,6 +12,7 @@ use crate::arch::decoder::decoder_of;
 use crate::arch::tile::{Join, LANES, Line};
 use crate::format::FormatSpec;
 use crate::slice::Values;
+use crate::slice::parallel::{join, parts};
 
 /// Bytes of the second-level cache that panels of the left operand may take.
 const LEFT: usize = 448 << 10;
@@ -59,7 +60,7 @@ impl<'a> Plan<'a> {
     pub fn new(problem: &Problem<'a>) -> Self {
         let kernels = problem.options.isa.kernels();
         let operands = [&problem.a, &problem.b];
-        let magnitudes = operands.map(|operand| magnitudes(kernels, operand));
+        let magnitudes = operands.map(|operand| magnitudes(kernels, operand, problem.options.threads));
         let both = match magnitudes {
             [Some(a), Some(b)] => Some([a, b]),
             [None, _] | [_, None] => None,
@@ -180,7 +181,7 @@ fn even(cuts: &[usize]) -> Option<usize> {
 }
 
 /// The magnitudes of an operand's elements if they are bf16 and none is subnormal.
-fn magnitudes(kernels: &Kernels, operand: &Operand<'_>) -> Option<Magnitudes> {
+fn magnitudes(kernels: &Kernels, operand: &Operand<'_>, threads: usize) -> Option<Magnitudes> {
     let of = |spec: &FormatSpec| {
         let last = exponent_of(spec.min_positive());
         Some(Magnitudes { last, end: exponent_of(spec.max()) + 1 })
@@ -197,19 +198,45 @@ fn magnitudes(kernels: &Kernels, operand: &Operand<'_>) -> Option<Magnitudes> {
         Elements::Values(_) if operand.k == 0 => None,
         Elements::Values(values) => match values.parts() {
             (Values::Bf16(_), ..) if !kernels.pairs => None,
-            (Values::Bf16(slice), row_stride, 1) => {
-                let (rows, k) = (operand.rows, operand.k);
-                let range = (0..rows).fold((u16::MAX, 0), |(least, most): (u16, u16), row| {
-                    let row = &slice[row * row_stride..][..k];
-                    let (l, m) = kernels.range_bf16(to_codes(row));
-                    (least.min(l), most.max(m))
-                });
-                between(range)
+            (Values::Bf16(slice), stride, 1) => {
+                let rows = |rows: (usize, usize)| {
+                    let rows = (rows.0..rows.1).map(|row| &slice[row * stride..][..operand.k]);
+                    join_ranges(rows.map(|row| kernels.range_bf16(to_codes(row))))
+                };
+                between(in_parts((0, operand.rows), parts(operand.rows * operand.k, threads), &rows))
             }
-            (Values::Bf16(slice), ..) => between(kernels.range_bf16(to_codes(slice))),
+            (Values::Bf16(slice), ..) => {
+                let elements = |(from, to)| kernels.range_bf16(to_codes(&slice[from..to]));
+                between(in_parts((0, slice.len()), parts(slice.len(), threads), &elements))
+            }
             (Values::F64(_) | Values::F32(_) | Values::F16(_), ..) => None,
         },
     }
+}
+
+type Range = (u16, u16);
+
+fn join_ranges(ranges: impl IntoIterator<Item = Range>) -> Range {
+    let join = |a: Range, b: Range| (a.0.min(b.0), a.1.max(b.1));
+    ranges.into_iter().fold((u16::MAX, 0), join)
+}
+
+/// The range of what is `from` to `to`, by so many threads.
+fn in_parts(
+    (from, to): (usize, usize),
+    threads: usize,
+    f: &(impl Fn((usize, usize)) -> Range + Sync),
+) -> Range {
+    if threads < 2 || to - from < 2 {
+        return f((from, to));
+    }
+    let half = threads / 2;
+    let middle = from + (to - from) / threads * half;
+    let (x, y) = join(
+        || in_parts((from, middle), half, f),
+        || in_parts((middle, to), threads - half, f),
+    );
+    join_ranges([x, y])
 }
 
 /// Of the smallest and largest bf16 magnitude that is not zero.
