@@ -60,7 +60,8 @@ impl<'a> Plan<'a> {
     pub fn new(problem: &Problem<'a>) -> Self {
         let kernels = problem.options.isa.kernels();
         let operands = [&problem.a, &problem.b];
-        let magnitudes = operands.map(|operand| magnitudes(kernels, operand, problem.options.threads));
+        let magnitudes =
+            operands.map(|operand| magnitudes(kernels, operand, problem.options.threads));
         let both = match magnitudes {
             [Some(a), Some(b)] => Some([a, b]),
             [None, _] | [_, None] => None,
@@ -203,7 +204,11 @@ fn magnitudes(kernels: &Kernels, operand: &Operand<'_>, threads: usize) -> Optio
                     let rows = (rows.0..rows.1).map(|row| &slice[row * stride..][..operand.k]);
                     join_ranges(rows.map(|row| kernels.range_bf16(to_codes(row))))
                 };
-                between(in_parts((0, operand.rows), parts(operand.rows * operand.k, threads), &rows))
+                between(in_parts(
+                    (0, operand.rows),
+                    parts(operand.rows * operand.k, threads),
+                    &rows,
+                ))
             }
             (Values::Bf16(slice), ..) => {
                 let elements = |(from, to)| kernels.range_bf16(to_codes(&slice[from..to]));
@@ -232,10 +237,8 @@ fn in_parts(
     }
     let half = threads / 2;
     let middle = from + (to - from) / threads * half;
-    let (x, y) = join(
-        || in_parts((from, middle), half, f),
-        || in_parts((middle, to), threads - half, f),
-    );
+    let (x, y) =
+        join(|| in_parts((from, middle), half, f), || in_parts((middle, to), threads - half, f));
     join_ranges([x, y])
 }
 

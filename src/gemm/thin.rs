@@ -199,7 +199,9 @@ impl Job<'_> {
     /// The same from one row to another one.
     fn span(&self, first: usize, last: usize, k: (usize, usize)) -> &[u8] {
         match self.problem.b.elements {
-            Elements::Codes { codes, stride, .. } => &codes[first * stride + k.0..last * stride + k.1],
+            Elements::Codes { codes, stride, .. } => {
+                &codes[first * stride + k.0..last * stride + k.1]
+            }
             Elements::Values(values) => match values.parts() {
                 (Values::Bf16(values), stride, _) => {
                     bytes(&values[first * stride + k.0..last * stride + k.1])
@@ -222,7 +224,8 @@ impl Job<'_> {
         let far = FAR / QUAD / if values { 2 } else { 1 };
         let (here, within) = (at / far * far, at % far);
         let length = far.min(total - here);
-        let (col, from) = if here + far < total { (cols.0, here + far) } else { (cols.0 + COLS, 0) };
+        let (col, from) =
+            if here + far < total { (cols.0, here + far) } else { (cols.0 + COLS, 0) };
         let share = |panel: usize| col + (within * WIDE + n * panel) * LANES / length;
         let (top, bottom) = (share(panel), share(panel + 1).min(cols.1));
         if top >= bottom {

@@ -62,24 +62,24 @@ fn parts(count: usize, a: &[Line], b: &[Line], chains: &mut Chains) {
 #[target_feature(enable = "avx2,fma")]
 fn rows<const R: usize>(a: &[Line], b: &[Line], from: usize, chains: &mut Chains) {
     let mut p = [[_mm256_setzero_ps(); 2]; R];
-    for r in 0..R {
-        let halves = chains[(from + r) % LANES].as_chunks::<8>().0;
-        p[r] = [load(&halves[0]), load(&halves[1])];
+    for (p, chains) in p.iter_mut().zip(&chains[from..]) {
+        let halves = chains.as_chunks::<8>().0;
+        *p = [load(&halves[0]), load(&halves[1])];
     }
     for (a, b) in a.iter().zip(b) {
         fetch_line::<_MM_HINT_T0>(core::ptr::from_ref(a).wrapping_add(AHEAD).cast());
         fetch_line::<_MM_HINT_T0>(core::ptr::from_ref(b).wrapping_add(AHEAD).cast());
         let b = b.0.as_chunks::<8>().0;
         let b = [load(&b[0]), load(&b[1])];
-        for r in 0..R {
+        for (r, p) in p.iter_mut().enumerate() {
             let x = _mm256_set1_ps(a.f32((from + r) % LANES));
-            p[r] = [_mm256_fmadd_ps(x, b[0], p[r][0]), _mm256_fmadd_ps(x, b[1], p[r][1])];
+            *p = [_mm256_fmadd_ps(x, b[0], p[0]), _mm256_fmadd_ps(x, b[1], p[1])];
         }
     }
-    for r in 0..R {
-        let halves = chains[(from + r) % LANES].as_chunks_mut::<8>().0;
-        store(&mut halves[0], p[r][0]);
-        store(&mut halves[1], p[r][1]);
+    for (p, chains) in p.into_iter().zip(&mut chains[from..]) {
+        let halves = chains.as_chunks_mut::<8>().0;
+        store(&mut halves[0], p[0]);
+        store(&mut halves[1], p[1]);
     }
 }
 

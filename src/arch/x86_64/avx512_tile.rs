@@ -81,7 +81,9 @@ macro_rules! tiles {
                     fetch_line::<_MM_HINT_T0>(core::ptr::from_ref(a).wrapping_add(AHEAD).cast());
                     fetch_line::<_MM_HINT_T0>(core::ptr::from_ref(b0).wrapping_add(AHEAD).cast());
                     if H == 2 {
-                        fetch_line::<_MM_HINT_T0>(core::ptr::from_ref(b1).wrapping_add(AHEAD).cast());
+                        fetch_line::<_MM_HINT_T0>(
+                            core::ptr::from_ref(b1).wrapping_add(AHEAD).cast(),
+                        );
                     }
                     let lines = [get(&b0.0), get(&b1.0)];
                     for r in 0..R {
