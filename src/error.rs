@@ -101,6 +101,15 @@ pub enum Error {
         /// What is wrong, and what to change.
         why: &'static str,
     },
+    /// A matrix unit that does not multiply these operands.
+    Unit {
+        /// The unit.
+        unit: &'static str,
+        /// What it multiplies.
+        expected: &'static str,
+        /// What it was given.
+        got: &'static str,
+    },
     /// A saved state that does not fit.
     State {
         /// What is wrong.
@@ -191,6 +200,9 @@ impl fmt::Display for Error {
             ),
             Self::Cast { why } => f.write_str(why),
             Self::Recipe { field, why } => write!(f, "recipe, {field}: {why}"),
+            Self::Unit { unit, expected, got } => {
+                write!(f, "the unit {unit} multiplies {expected}, not {got}")
+            }
             Self::State { what, expected, got } => {
                 write!(f, "state: {what} is {got}, but {expected} is needed")
             }

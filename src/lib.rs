@@ -63,6 +63,7 @@ pub mod format;
 #[cfg(feature = "std")]
 pub mod gemm;
 pub mod interop;
+pub mod mma;
 #[cfg(feature = "std")]
 pub mod recipe;
 pub mod scale;

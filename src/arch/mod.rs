@@ -23,6 +23,7 @@ mod scalar;
 mod tests;
 #[cfg_attr(not(feature = "std"), allow(dead_code))] // products need it
 pub(crate) mod tile;
+pub mod units;
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
@@ -34,7 +35,8 @@ use crate::format::RandomStream;
 use core::fmt;
 use decoder::Decoder;
 use encoder::Encoder;
-use tile::{Finish, Fold, LANES, Line, Sums, Thin, Tile, WideSums};
+use tile::{Finish, Fold, Join, LANES, Line, Sums, Thin, Tile, WideSums};
+use units::{Accumulators, Chain};
 
 /// GELU, as [`Activation::Gelu`](tile::Activation::Gelu) is computed everywhere.
 #[cfg_attr(not(feature = "std"), allow(dead_code))]
@@ -205,6 +207,12 @@ kernel_table! {
     fence();
     /// Begins to fetch bytes into the cache; nothing where the instruction set cannot.
     fetch(bytes: &[u8]);
+    /// Sums of a segment, of rows times sixteen columns, join those before them.
+    join(rule: Join, rows: usize, scales: &[Line; 2], p: &[Line; LANES], sums: &mut [Line; LANES]);
+    /// The exponents of f32 elements, at least `least`.
+    exponents(least: i32, values: &[Line], out: &mut [Line]);
+    /// Continues the chains of a matrix unit, of each row with sixteen columns.
+    chain(t: &Chain<'_>, c: &mut Accumulators);
     /// Keeps the units for f32 busy: the operations that it did.
     peak_fma(rounds: usize) -> u64;
     /// The same of the unit for pairs of bf16; 0 if there is none.
@@ -222,8 +230,9 @@ macro_rules! compile_kernels {
 
             use $crate::arch::decoder::Decoder;
             use $crate::arch::encoder::Encoder;
-            use $crate::arch::generic::{amax, count, decode, encode, narrow, panel, peaks, scale, store, tile, transpose};
-            use $crate::arch::tile::{Finish, Fold, LANES, Line, Sums, Thin, Tile, WideSums};
+            use $crate::arch::generic::{amax, count, decode, encode, narrow, panel, peaks, scale, store, tile, transpose, units};
+            use $crate::arch::units::{Accumulators, Chain};
+            use $crate::arch::tile::{Finish, Fold, Join, LANES, Line, Sums, Thin, Tile, WideSums};
             use $crate::arch::{Counts, Screen, Words};
             use $crate::format::packed;
 
@@ -249,6 +258,9 @@ macro_rules! compile_kernels {
                 scale_groups scale::scale_groups(divide: bool, group: usize, factors: &[f32], s: &[f32], d: &mut [f32]) -> ();
                 unscale_groups scale::unscale_groups(group: usize, factors: &[f32], values: &mut [f32]) -> ();
                 encode_groups scale::encode_groups(e: &Encoder, group: usize, factors: &[f32], s: &[f32], d: &mut [u8], past: bool) -> ();
+                join tile::join_sums<FUSED>(rule: Join, rows: usize, scales: &[Line; 2], p: &[Line; LANES], sums: &mut [Line; LANES]) -> ();
+                exponents units::exponents(least: i32, values: &[Line], out: &mut [Line]) -> ();
+                chain units::chain(t: &Chain<'_>, c: &mut Accumulators) -> ();
                 transpose_u8 transpose::transpose(rows: usize, cols: usize, s: &[u8], d: &mut [u8]) -> ();
                 lanes panel::lanes(rows: &[&[u8]; LANES], swap: bool, ahead: &[u8], out: &mut [Line]) -> ();
                 expand panel::expand(d: &Decoder, fold: Option<Fold<'_>>, pairs: bool, quads: &[Line], out: &mut [Line]) -> ();

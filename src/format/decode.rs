@@ -138,6 +138,12 @@ impl Unpacked {
         matches!(self.class, Class::Nan)
     }
 
+    /// Whether it is Inf or −Inf.
+    #[must_use]
+    pub const fn is_inf(self) -> bool {
+        matches!(self.class, Class::Inf)
+    }
+
     /// The nearest f64; exact for every code of a format of up to 64 bits. NaN keeps its sign.
     #[must_use]
     pub const fn to_f64(self) -> f64 {

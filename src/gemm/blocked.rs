@@ -24,6 +24,7 @@ use crate::arch::encoder::Encoder;
 use crate::arch::tile::{LANES, Line, Sums, Tile};
 use crate::error::Error;
 use crate::format::{FormatId, Policy};
+use crate::mma::Unit;
 use crate::slice::parallel::{join, parts};
 use core::mem::take;
 
@@ -51,6 +52,9 @@ pub(super) struct Job<'a> {
     first: bool,
     last: bool,
     thin: bool,
+    unit: Option<&'a Unit>,
+    /// Whether C is where a unit's chains begin.
+    pub begins_with_c: bool,
 }
 
 pub(super) fn gemm(
@@ -59,12 +63,18 @@ pub(super) fn gemm(
     space: &mut Workspace,
 ) -> Result<GemmStats, Error> {
     let plan = Plan::new(problem);
-    let thin = super::thin::applies(problem, &plan);
-    let plan = if thin { plan } else { plan.folded(problem) };
+    let unit = problem.options.sums.unit;
+    let thin = unit.is_none() && super::thin::applies(problem, &plan);
+    let plan = match unit {
+        Some(_) => plan.unpaired(),
+        None if thin => plan,
+        None => plan.folded(problem),
+    };
     let (m, n) = problem.shape();
     let GemmOutput { mut target, encoder, .. } = out;
     let segments = problem.cuts.len() - 1;
-    let depth = if thin { segments.max(1) } else { plan.depth.min(segments.max(1)) };
+    let whole_rows = thin || unit.is_some();
+    let depth = if whole_rows { segments.max(1) } else { plan.depth.min(segments.max(1)) };
     let work = m.saturating_mul(n).saturating_mul(problem.a.k.max(1)) / WORK;
     let threads = parts(work, problem.options.threads);
     let Workspace { segments: lengths, right, parts: own, .. } = space;
@@ -72,6 +82,7 @@ pub(super) fn gemm(
     own.resize_with(own.len().max(threads), Part::default);
     let mut amax = 0_u32;
     let by_columns = thin || m.div_ceil(plan.kernels.rows) < 2 * threads;
+    let begins_with_c = super::unit::begins_with_c(problem);
     let whole = depth >= segments;
     let height = if whole { m.max(1) } else { WAITING };
     for top in (0..m).step_by(height) {
@@ -93,13 +104,15 @@ pub(super) fn gemm(
                     first: at == 0,
                     last: at + depth >= segments,
                     thin,
+                    unit,
+                    begins_with_c,
                 };
                 let (_, pairs) = plan.panels(problem, lines);
                 if at == 0 {
                     // Few rows leave room for little of b, and each thread has its own.
                     let share = if by_columns && m <= FEW { threads } else { 1 };
                     let width = (pairs * share).saturating_mul(2 * LANES);
-                    end = if thin { n } else { n.min(left + width) };
+                    end = if whole_rows { n } else { n.min(left + width) };
                 }
                 let place = Place { rows: (top, bottom), cols: (left, end) };
                 let target = target.reborrow().split_rows(top).1;
@@ -198,6 +211,9 @@ impl Job<'_> {
         if self.thin {
             return self.thin(place, Sink::Target(target), &mut own[0]);
         }
+        if self.unit.is_some() {
+            return self.rows(place, target, Right { lines: &[], scales: &[] }, own);
+        }
         let panels = (place.cols.1 - place.cols.0).div_ceil(LANES);
         let per = self.scale_lines();
         let lines = room(&mut right.lines, panels * self.lines, Line::ZERO)?;
@@ -234,7 +250,11 @@ impl Job<'_> {
         let height = self.plan.kernels.rows;
         let panels = (bottom - top).div_ceil(height);
         if own.len() < 2 || panels < 2 {
-            return self.block(place, Sink::Target(target), right, &mut own[0]);
+            let sink = Sink::Target(target);
+            return match self.unit {
+                Some(unit) => self.unit(unit, place, sink, &mut own[0]),
+                None => self.block(place, sink, right, &mut own[0]),
+            };
         }
         let first = own.len() / 2;
         let middle = top + (panels * first / own.len()).max(1) * height;
@@ -271,9 +291,13 @@ impl Job<'_> {
         let (height, width) = place.shape();
         let panels = width.div_ceil(LANES);
         let mut results = take(&mut part.results);
-        if self.thin {
+        if self.thin || self.unit.is_some() {
             let rows = room(&mut results, height * width, 0.0)?;
-            let amax = self.thin(place, Sink::Rows(rows, held), part);
+            let sink = Sink::Rows(rows, held);
+            let amax = match self.unit {
+                Some(unit) => self.unit(unit, place, sink, part),
+                None => self.thin(place, sink, part),
+            };
             part.results = results;
             return amax;
         }

@@ -30,6 +30,25 @@ impl<'a> Writer<'a> {
         Self { job, origin, sink, c: EMPTY, amax: 0 }
     }
 
+    /// C of a place.
+    pub fn read_c(&self, place: Place, to: &mut Sums) {
+        let (height, width) = place.shape();
+        let (row, col) = (place.rows.0 - self.origin.rows.0, place.cols.0);
+        for r in 0..height {
+            let mut values = [0.0; 2 * LANES];
+            let values = &mut values[..width];
+            match (self.job.problem.options.c, &self.sink) {
+                (Addend::Matrix(_, c), _) => c.read(place.rows.0 + r, col, values),
+                (_, Sink::Target(target)) => target.read(row + r, col, values),
+                (_, Sink::Rows(_, held)) => held.read(row + r, col, values),
+            }
+            for (half, values) in values.chunks(LANES).enumerate() {
+                let line = &mut to[half * LANES + r];
+                line.0[..values.len()].copy_from_slice(to_codes(values));
+            }
+        }
+    }
+
     pub fn write(&mut self, place: Place, [sa, sb0, sb1]: [&[Line]; 3], sums: &mut Sums) {
         let Job { problem, plan, .. } = *self.job;
         let (options, kernels) = (problem.options, plan.kernels);
@@ -40,20 +59,11 @@ impl<'a> Writer<'a> {
             Addend::Matrix(beta, _) | Addend::Output(beta) => Some(beta).filter(|b| *b != 0.0),
             Addend::None => None,
         };
+        let beta = beta.filter(|_| !self.job.begins_with_c);
         if beta.is_some() {
-            for r in 0..height {
-                let mut values = [0.0; 2 * LANES];
-                let values = &mut values[..width];
-                match (options.c, &self.sink) {
-                    (Addend::Matrix(_, c), _) => c.read(place.rows.0 + r, col, values),
-                    (_, Sink::Target(target)) => target.read(row + r, col, values),
-                    (_, Sink::Rows(_, held)) => held.read(row + r, col, values),
-                }
-                for (half, values) in values.chunks(LANES).enumerate() {
-                    let line = &mut self.c[half * LANES + r];
-                    line.0[..values.len()].copy_from_slice(to_codes(values));
-                }
-            }
+            let mut c = self.c;
+            self.read_c(place, &mut c);
+            self.c = c;
         }
         let line = |scales: &[Line]| scales.first().copied().unwrap_or(Line::ZERO);
         // After the last segment: the scales of rows and columns, or NVFP4's factors.

@@ -46,6 +46,7 @@ mod problem;
 mod scaling;
 mod sums;
 mod thin;
+mod unit;
 mod workspace;
 
 pub use grouped::{gemm_nt_grouped, gemm_nt_grouped_k};

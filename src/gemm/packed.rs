@@ -176,6 +176,18 @@ impl Packed {
         }
     }
 
+    /// The bits of an element in the format that a unit takes it for: a code, a bf16, or TF32.
+    pub(super) fn bits(&self, row: usize, k: usize) -> u32 {
+        match self.kind {
+            Kind::Codes(_) => {
+                let quads = self.panel(row, (0, self.k));
+                u32::from(quads[k / QUAD].0[row % LANES].to_le_bytes()[k % QUAD])
+            }
+            Kind::Bf16 => self.get(row, k).to_bits() >> 16,
+            Kind::F32 => self.get(row, k).to_bits() >> 13,
+        }
+    }
+
     /// # Errors
     /// [`Error::Cast`] unless segments begin where quads do.
     pub(super) fn check(&self, cuts: &[usize]) -> Result<(), Error> {

@@ -92,6 +92,11 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// With panels of f32.
+    pub const fn unpaired(self) -> Self {
+        Self { pairs: false, ..self }
+    }
+
     /// With powers of two multiplied in while packing, if that is possible.
     pub fn folded(self, problem: &Problem<'_>) -> Self {
         let plan = self;

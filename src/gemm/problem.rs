@@ -3,7 +3,7 @@
 use super::input::{Elements, GemmInput, Operand};
 use super::options::{Addend, GemmOptions};
 use super::output::GemmOutput;
-use super::sums::Sums;
+use super::sums::{Accumulation, Sums};
 use crate::error::Error;
 use std::vec::Vec;
 
@@ -47,16 +47,33 @@ impl<'a> Problem<'a> {
         }
         out.check(&options.c)?;
         let sums = Sums::of([a.side(), b.side()], options.sums.block_sum)?;
-        let interval = match options.sums.promote {
+        let Accumulation { promote, split_k, unit, .. } = options.sums;
+        let interval = match promote {
+            None if unit.is_some() => usize::MAX,
             None => PROMOTE,
             Some(n) => usize::try_from(n).unwrap_or(usize::MAX),
         };
+        let split = match (unit, split_k) {
+            (_, Some(0)) => {
+                let what = "parts of a split K";
+                return Err(Error::Range { what, got: 0, min: 1, max: i64::from(u32::MAX) });
+            }
+            (Some(unit), Some(n)) => {
+                let part = a.k.div_ceil(usize::try_from(n).unwrap_or(usize::MAX));
+                Some(part.next_multiple_of(unit.step()).max(1))
+            }
+            (_, None) | (None, _) => None,
+        };
+        if let Some(unit) = unit {
+            super::unit::check(unit, [&a, &b], promote)?;
+        }
         if interval == 0 {
             let what = "interval of promotion";
             return Err(Error::Range { what, got: 0, min: 1, max: i64::from(u32::MAX) });
         }
-        let blocks = [a, b].map(|operand| operand.scaling.and_then(|scaling| scaling.block()));
-        cut(a.k, [Some(interval), blocks[0], blocks[1]], cuts)?;
+        let cutting = unit.is_none_or(super::unit::cuts);
+        let blocks = [a, b].map(|operand| operand.scaling.filter(|_| cutting)?.block());
+        cut(a.k, [Some(interval), split, blocks[0], blocks[1]], cuts)?;
         if let Elements::Packed(packed) = b.elements {
             packed.check(cuts)?;
         }
@@ -73,7 +90,7 @@ impl<'a> Problem<'a> {
 ///
 /// # Errors
 /// [`Error::Memory`].
-fn cut(k: usize, intervals: [Option<usize>; 3], cuts: &mut Vec<usize>) -> Result<(), Error> {
+fn cut(k: usize, intervals: [Option<usize>; 4], cuts: &mut Vec<usize>) -> Result<(), Error> {
     cuts.clear();
     let most = intervals.iter().flatten().map(|n| k.div_ceil(*n));
     let elements = most.fold(1_usize, usize::saturating_add);

@@ -6,7 +6,7 @@ use super::options::{Activation, Addend, GemmOptions};
 use super::output::GemmOutput;
 use super::problem::{Problem, unpack};
 use super::sums::{BlockSum, Sums};
-use super::{GemmStats, Workspace};
+use super::{GemmStats, Workspace, unit};
 use crate::arch::tile::Line;
 use crate::arch::{Isa, gelu};
 use crate::error::Error;
@@ -32,7 +32,19 @@ pub fn gemm_nt<'a>(
     for row in 0..m {
         for col in 0..n {
             let held = out.target.get(row, col);
-            let t = finished(&problem, row, col, held, sum(&problem, row, col));
+            let acc = match (options.sums.unit, options.c) {
+                (None, _) => sum(&problem, row, col),
+                (Some(unit), c) => {
+                    let begin = match c {
+                        _ if !unit::begins_with_c(&problem) => 0.0,
+                        Addend::Matrix(_, c) => c.get(row, col),
+                        Addend::Output(_) => held,
+                        Addend::None => 0.0,
+                    };
+                    scaled(&problem, (row, col), unit::sum(&problem, unit, (row, col), begin))
+                }
+            };
+            let t = finished(&problem, row, col, held, acc);
             amax = amax.max(t.abs()); // `max` passes over NaN
             let mut line = Line::ZERO;
             line.0[0] = t.to_bits();
@@ -53,19 +65,38 @@ fn sum(problem: &Problem<'_>, row: usize, col: usize) -> f32 {
         for k in first..segment[1] {
             p = a.code(row, k).mul_add(b.code(col, k), p);
         }
-        let (sa, sb) = (a.scale_inv(row, first), b.scale_inv(col, first));
-        acc = match sums {
-            Sums::After => acc + p,
-            Sums::Blocks(BlockSum::DeepSeek) => acc + (p * sa) * sb,
-            Sums::Blocks(BlockSum::DeepGemm) => acc + p * (sa * sb),
-            Sums::Blocks(BlockSum::Te) => (p * sa).mul_add(sb, acc),
-            Sums::Powers => {
-                let exponent = f64::from(a.exponent(row, first) + b.exponent(col, first));
-                acc + (f64::from(p) * power(exponent)) as f32
-            }
-            Sums::Products => p.mul_add(sa * sb, acc),
-        };
+        acc = joined(problem, *sums, (row, col), first, acc, p);
     }
+    scaled(problem, (row, col), acc)
+}
+
+/// A segment's sum p joins those before it.
+pub(super) fn joined(
+    Problem { a, b, .. }: &Problem<'_>,
+    sums: Sums,
+    (row, col): (usize, usize),
+    first: usize,
+    acc: f32,
+    p: f32,
+) -> f32 {
+    let (sa, sb) = (a.scale_inv(row, first), b.scale_inv(col, first));
+    match sums {
+        Sums::After => acc + p,
+        Sums::Blocks(BlockSum::DeepSeek) => acc + (p * sa) * sb,
+        Sums::Blocks(BlockSum::DeepGemm) => acc + p * (sa * sb),
+        Sums::Blocks(BlockSum::Te) => (p * sa).mul_add(sb, acc),
+        Sums::Powers => {
+            let exponent = f64::from(a.exponent(row, first) + b.exponent(col, first));
+            acc + (f64::from(p) * power(exponent)) as f32
+        }
+        Sums::Products => p.mul_add(sa * sb, acc),
+    }
+}
+
+/// What meets the last sum.
+fn scaled(problem: &Problem<'_>, (row, col): (usize, usize), sum: f32) -> f32 {
+    let Problem { a, b, sums, .. } = problem;
+    let mut acc = sum;
     let products = *sums == Sums::Products;
     if a.k > 0 && (products || *sums == Sums::After) {
         for scale in [a.last_scale(row, products), b.last_scale(col, products)] {
@@ -92,6 +123,7 @@ fn finished(problem: &Problem<'_>, row: usize, col: usize, held: f32, acc: f32) 
         t *= alpha;
     }
     match options.c {
+        _ if unit::begins_with_c(problem) => {}
         Addend::Matrix(beta, c) if beta != 0.0 => t = beta.mul_add(c.get(row, col), t),
         Addend::Output(beta) if beta != 0.0 => t = beta.mul_add(held, t),
         Addend::None | Addend::Matrix(..) | Addend::Output(_) => {}

@@ -1,6 +1,7 @@
 //! How sums over K are kept, and how scales meet them.
 
 use crate::error::Error;
+use crate::mma::Unit;
 use crate::scale::{Rule, ScaleFormat, words};
 
 words! {
@@ -53,6 +54,12 @@ pub struct Accumulation {
     /// `use_split_accumulator=False`, torch's `use_fast_accum=True`). Only models of hardware
     /// units read it: the exact product is the same.
     pub fast: bool,
+    /// The matrix unit whose sums these are, instead of f32: none of its chains is cut but by
+    /// `promote`, `split_k` and blocks of scales.
+    pub unit: Option<&'static Unit>,
+    /// The parts of K that a unit's blocks of threads sum apart, each whole steps of the unit, which
+    /// are then added in f32 in order; without a unit nothing is split.
+    pub split_k: Option<u32>,
 }
 
 /// Where scales meet the sum: [`gemm`](super) has the formulas.

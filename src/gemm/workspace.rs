@@ -55,6 +55,8 @@ pub(super) struct Part {
     pub results: Vec<f32>,
     /// Rows of the left operand, word by word, where they are few.
     pub words: Vec<u32>,
+    /// Of panels of a matrix unit's operands, whether their elements are small.
+    pub small: Vec<bool>,
 }
 
 impl Workspace {
@@ -71,7 +73,7 @@ impl Workspace {
         let part = |part: &Part| {
             let sums = part.sums.capacity() * size_of::<Sums>();
             let words = (part.results.capacity() + part.words.capacity()) * size_of::<u32>();
-            lines(&part.left) + lines(&part.right) + sums + words
+            lines(&part.left) + lines(&part.right) + sums + words + part.small.capacity()
         };
         self.unpacked.iter().map(Vec::capacity).sum::<usize>()
             + self.cuts.capacity() * size_of::<usize>()

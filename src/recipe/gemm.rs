@@ -102,7 +102,8 @@ impl GemmRecipe {
     /// Sums in f32.
     #[must_use]
     pub const fn new(a: Operand, b: Operand) -> Self {
-        let sums = Accumulation { promote: None, block_sum: None, fast: false };
+        let sums =
+            Accumulation { promote: None, block_sum: None, fast: false, unit: None, split_k: None };
         Self { a, b, sums }
     }
 

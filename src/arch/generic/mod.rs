@@ -17,3 +17,4 @@ pub(super) mod scale;
 pub(super) mod store;
 pub(super) mod tile;
 pub(super) mod transpose;
+pub(super) mod units;

@@ -26,7 +26,12 @@ fn fma<const FUSED: bool>(exact: bool, a: f32, b: f32, c: f32) -> f32 {
 /// odd there, and f64 has enough bits more than f32 for the second rounding to be the only one.
 #[inline(always)]
 pub(crate) fn fma_by_f64(a: f32, b: f32, c: f32) -> f32 {
-    let (product, c) = (f64::from(a) * f64::from(b), f64::from(c));
+    sum_to_odd(f64::from(a) * f64::from(b), f64::from(c)) as f32
+}
+
+/// product + c in f64, and where that is not exact, the neighbour whose last bit is set.
+#[inline(always)]
+pub(crate) fn sum_to_odd(product: f64, c: f64) -> f64 {
     let sum = product + c;
     // What the sum lost, exactly (Knuth's TwoSum); NaN where something is not finite.
     let c_part = sum - product;
@@ -37,7 +42,7 @@ pub(crate) fn fma_by_f64(a: f32, b: f32, c: f32) -> f32 {
     let away = ((lost > 0.0) & (sum < 0.0)) | ((lost < 0.0) & (sum > 0.0));
     let odd = (bits - u64::from(away)) | 1;
     let inexact = (lost > 0.0) | (lost < 0.0);
-    f64::from_bits(if inexact { odd } else { bits }) as f32
+    f64::from_bits(if inexact { odd } else { bits })
 }
 
 /// fl(p · 2^exponent) with one rounding, for integers of −508 to 508; NaN for NaN.
@@ -125,6 +130,22 @@ pub(crate) fn joined<const R: usize, const FUSED: bool>(
     for (r, (sums, p)) in sums.iter_mut().zip(p).enumerate() {
         let sa = sa.f32(from + r);
         each(sums, |acc, j| join::<FUSED>(t.join, acc, p[j], sa, sb.f32(j)));
+    }
+}
+
+/// Sums of segments, of rows times sixteen columns, join those before them, by the rows' scales and the
+/// columns'.
+#[inline(always)]
+pub(crate) fn join_sums<const FUSED: bool>(
+    rule: Join,
+    rows: usize,
+    [sa, sb]: &[Line; 2],
+    p: &[Line; LANES],
+    sums: &mut [Line; LANES],
+) {
+    for (r, (sum, p)) in sums.iter_mut().zip(p).enumerate().take(rows) {
+        let sa = sa.f32(r);
+        each(sum, |acc, j| join::<FUSED>(rule, acc, p.f32(j), sa, sb.f32(j)));
     }
 }
 

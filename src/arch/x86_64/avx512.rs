@@ -9,6 +9,7 @@ use super::avx512_panel::{expand, lanes};
 use super::avx512_thin::thin_bf16;
 use super::avx512_tile::{tile, tile_bf16};
 use super::avx512_transpose::transpose_u8;
+use super::avx512_units::chain;
 use super::peaks::{peak_fma, peak_pairs};
 use super::{fence, fetch, stream};
 use crate::arch::cast::Transparent;
@@ -38,6 +39,7 @@ pub(in crate::arch) const KERNELS: Kernels = Kernels {
     lanes,
     expand,
     tile,
+    chain,
     peak_fma,
     stream,
     fence,

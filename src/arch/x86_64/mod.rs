@@ -10,6 +10,7 @@ mod avx512_panel;
 mod avx512_thin;
 mod avx512_tile;
 mod avx512_transpose;
+mod avx512_units;
 mod peaks;
 
 use core::arch::x86_64::{
