@@ -1,8 +1,10 @@
 //! How one matrix product is computed: its operands and its sums.
 
 use crate::error::{Error, Name};
+use crate::format::FormatId;
 use crate::gemm::{Accumulation, BlockSum, Side, Sums};
-use crate::scale::Granularity;
+use crate::mma::{Fused, Output, Rule, TF32, Unit};
+use crate::scale::{Granularity, ScaleFormat};
 use crate::tensor::Cast;
 use core::fmt;
 use core::str::FromStr;
@@ -79,7 +81,7 @@ impl FromStr for Operand {
 
 /// One product D\[M,N\] = Σₖ a\[M,K\] · b\[N,K\].
 ///
-/// Prints and parses as `A*B[+promote=N][+sum=BLOCKSUM][+fast]`.
+/// Prints and parses as `A*B[+promote=N][+sum=BLOCKSUM][+unit=NAME][+split-k=N][+fast]`.
 ///
 /// ```
 /// use quarter::recipe::{BlockSum, GemmRecipe};
@@ -113,6 +115,58 @@ impl GemmRecipe {
         Self { sums: Accumulation { fast: true, ..self.sums }, ..self }
     }
 
+    /// Through a matrix unit, as libraries use it: with fast accumulation its chains run over all of
+    /// K; without, a unit that keeps [13 bits](crate::mma::Output::E8M13) is promoted every 128
+    /// elements, unless another interval is given. That is four instructions of `wgmma`, as CUTLASS
+    /// and DeepGEMM do it; the interval of cuBLAS is not published.
+    ///
+    /// # Errors
+    /// [`Error::Unit`] for operands that it does not multiply, [`Error::Recipe`] for scales or an
+    /// interval that it cannot have.
+    pub fn on(self, unit: &'static Unit) -> Result<Self, Error> {
+        let mut sums = Accumulation { unit: Some(unit), ..self.sums };
+        if !sums.fast && unit.output() == Output::E8M13 {
+            sums.promote = sums.promote.or(Some(128));
+        }
+        let gemm = Self { sums, ..self };
+        gemm.check_unit()?;
+        Ok(gemm)
+    }
+
+    /// # Errors
+    /// As [`on`](Self::on).
+    pub(super) fn check_unit(&self) -> Result<(), Error> {
+        let wrong = |why| Err(Error::Recipe { field: "unit", why });
+        if self.sums.split_k == Some(0) {
+            return wrong("split-k=0: give the parts of K");
+        }
+        let Some(unit) = self.sums.unit else { return Ok(()) };
+        let spec = |operand: &Operand| match operand {
+            Operand::F32 if unit.takes(&TF32, &TF32) => &TF32,
+            Operand::F32 => FormatId::F32.spec(),
+            Operand::Bf16 => FormatId::Bf16.spec(),
+            Operand::Cast(cast) => cast.format.spec(),
+        };
+        unit.check(spec(&self.a), spec(&self.b))?;
+        let mx = |operand: &Operand| {
+            operand.cast().is_some_and(|cast| {
+                cast.granularity == Granularity::BLOCK_1X32
+                    && cast.rule.scale_format() == ScaleFormat::E8M0
+            })
+        };
+        match unit.rule() {
+            Rule::Fused(Fused { scaled: true, .. }) if !(mx(&self.a) && mx(&self.b)) => {
+                wrong("it multiplies blocks of 32 with E8M0 scales: cast both by 1x32 and te-mx")
+            }
+            Rule::Fused(Fused { scaled: true, .. })
+                if self.sums.promote.is_some_and(|n| n % 32 != 0) =>
+            {
+                wrong("it multiplies blocks of 32: promote at multiples of 32")
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The block sum that is given, or that of the operands' engine; none without f32 block
     /// scales, given or not.
     ///
@@ -141,6 +195,12 @@ impl fmt::Display for GemmRecipe {
         if let Some(rule) = self.sums.block_sum {
             write!(f, "+sum={rule}")?;
         }
+        if let Some(unit) = self.sums.unit {
+            write!(f, "+unit={unit}")?;
+        }
+        if let Some(parts) = self.sums.split_k {
+            write!(f, "+split-k={parts}")?;
+        }
         if self.sums.fast { f.write_str("+fast") } else { Ok(()) }
     }
 }
@@ -148,9 +208,10 @@ impl fmt::Display for GemmRecipe {
 impl FromStr for GemmRecipe {
     type Err = Error;
 
-    /// `A*B`, then `+promote=N`, `+sum=deepseek`, `+fast` as needed.
+    /// `A*B`, then `+promote=N`, `+sum=deepseek`, `+unit=ada-fp8`, `+split-k=2`, `+fast` as needed.
     fn from_str(text: &str) -> Result<Self, Error> {
-        let what = "product (A*B[+promote=N][+sum=deepseek][+fast], as bf16*bf16)";
+        let what = "product (A*B[+promote=N][+sum=deepseek][+unit=NAME][+split-k=N][+fast], as \
+                    bf16*bf16)";
         let unknown = Error::Name { what, got: Name::new(text) };
         let mut parts = text.split('+');
         let (a, b) = parts.next().and_then(|both| both.split_once('*')).ok_or(unknown)?;
@@ -164,6 +225,10 @@ impl FromStr for GemmRecipe {
                 }
                 Some(("sum", rule)) if sums.block_sum.is_none() => {
                     sums.block_sum = Some(rule.parse()?);
+                }
+                Some(("unit", name)) if sums.unit.is_none() => sums.unit = Some(name.parse()?),
+                Some(("split-k", n)) if sums.split_k.is_none() => {
+                    sums.split_k = Some(n.parse().map_err(|_| unknown)?);
                 }
                 _ => return Err(unknown),
             }

@@ -69,6 +69,7 @@ pub use saved::{LayerSnapshot, StateSnapshot};
 pub use state::RecipeState;
 
 use crate::error::{Error, Name};
+use crate::mma::Unit;
 use crate::scale::{HistoryConfig, words};
 use crate::tensor::Cast;
 use std::string::String;
@@ -191,6 +192,37 @@ impl Recipe {
         let found = presets::ALL.iter().find(|(preset, _)| *preset == name);
         let unknown = Error::Name { what: presets::WHAT, got: Name::new(name) };
         found.map(|(_, recipe)| recipe()).ok_or(unknown)
+    }
+
+    /// Through a matrix unit, wherever it multiplies both operands of a product, each as
+    /// [`GemmRecipe::on`]; the unit's name is added to the recipe's.
+    ///
+    /// ```
+    /// use quarter::mma::H100_WGMMA_FP8;
+    /// use quarter::recipe::presets;
+    /// let recipe = presets::tensorwise().on(&H100_WGMMA_FP8)?;
+    /// assert_eq!(recipe.fprop.sums.promote, None); // fast accumulation
+    /// assert_eq!(recipe.dgrad.sums.promote, Some(128));
+    /// assert_eq!(recipe.name, "tensorwise-h100-wgmma-fp8");
+    /// # Ok::<(), quarter::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Unit`] if it multiplies the operands of no product.
+    pub fn on(&self, unit: &'static Unit) -> Result<Self, Error> {
+        let mut recipe = self.clone();
+        let mut refused = None;
+        for gemm in [&mut recipe.fprop, &mut recipe.dgrad, &mut recipe.wgrad] {
+            match gemm.on(unit) {
+                Ok(through) => *gemm = through,
+                Err(error) => refused = Some((refused.map_or(1, |(n, _)| n + 1), error)),
+            }
+        }
+        if let Some((3, error)) = refused {
+            return Err(error);
+        }
+        recipe.name = std::format!("{}-{unit}", self.name);
+        Ok(recipe)
     }
 
     /// One of the three products.

@@ -36,6 +36,7 @@ impl Recipe {
             if gemm.sums.promote == Some(0) {
                 return wrong(pass.name(), "promote=0: give the elements of K between promotions");
             }
+            gemm.check_unit()?;
             let block_sum = gemm.block_sum().map_err(|error| match error {
                 Error::Recipe { why, .. } => Error::Recipe { field: pass.name(), why },
                 other => other,
