@@ -62,6 +62,12 @@ pub struct Accumulation {
     pub split_k: Option<u32>,
 }
 
+impl Accumulation {
+    /// Sums in f32, promoted every 1,024 elements.
+    pub const F32: Self =
+        Self { promote: None, block_sum: None, fast: false, unit: None, split_k: None };
+}
+
 /// Where scales meet the sum: [`gemm`](super) has the formulas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sums {

@@ -101,6 +101,19 @@ impl Number {
         }
     }
 
+    /// Without its magnitude's bits below 2^grid.
+    fn cut(self, grid: i32) -> Wide {
+        match self {
+            Self::Finite { negative, significand, exponent, fraction } => {
+                let last = exponent - fraction;
+                let below = (grid - last).max(0) as u32;
+                let kept = significand.checked_shr(below).map_or(0, |kept| kept << below);
+                Wide::new(negative, kept, last)
+            }
+            Self::Nan | Self::Inf { .. } => Wide::ZERO,
+        }
+    }
+
     /// The exponent that terms are aligned by.
     fn exponent(self, zero: i32) -> i32 {
         match self {
@@ -313,7 +326,7 @@ impl Unit {
         }
         let largest = terms.clone().map(|term| term.exponent(rule.zero)).max();
         let grid = largest.unwrap_or(rule.zero) - rule.fraction as i32;
-        let sum = terms.fold(Wide::ZERO, |sum, term| sum.plus(&term.wide().truncated(grid)));
+        let sum = terms.fold(Wide::ZERO, |sum, term| sum.plus(&term.cut(grid)));
         match self.output {
             Output::F32 => encode(&sum, &table::F32, 23, Round::TowardZero),
             Output::E8M13 => encode(&sum, &table::F32, 13, Round::TowardZero),
@@ -365,8 +378,7 @@ fn cdna3(
                 .map(|(_, product)| product);
             let exponents = chosen.clone().map(|product| product.exponent(i32::MIN));
             let largest = exponents.max().filter(|exponent| *exponent != i32::MIN)?;
-            let add =
-                |sum: Wide, product: Number| sum.plus(&product.wide().truncated(largest - 24));
+            let add = |sum: Wide, product: Number| sum.plus(&product.cut(largest - 24));
             Some((largest, chosen.fold(Wide::ZERO, add)))
         };
         let (largest, sum) = if halves {

@@ -2,22 +2,22 @@
 
 use core::cmp::Ordering;
 
-const WORDS: usize = 16;
+const WORDS: usize = 10;
 
 /// The weight of the lowest bit is 2^−LOW.
-const LOW: i32 = 512;
+const LOW: i32 = 320;
 
-/// A multiple of 2^−512 below 2^511 in magnitude, in two's complement, lowest word first.
+/// A multiple of 2^−320 below 2^319 in magnitude, in two's complement, lowest word first.
 ///
-/// Products of bf16 times two E8M0 scales are multiples of 2^−520 at worst (2^−266 · 2^−254): those
-/// below 2^−512 are cut off, 300 bits below what any unit keeps.
+/// Products of bf16 and of TF32 are multiples of 2^−272 below 2^256, products of 8 bits times two
+/// E8M0 scales multiples of 2^−286 below 2^287.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Wide([u64; WORDS]);
 
 impl Wide {
     pub const ZERO: Self = Self([0; WORDS]);
 
-    /// significand · 2^exponent, cut off below 2^−512.
+    /// significand · 2^exponent, cut off below 2^−320.
     pub fn new(negative: bool, significand: u64, exponent: i32) -> Self {
         let mut words = [0; WORDS];
         let at = exponent + LOW;
@@ -26,8 +26,10 @@ impl Wide {
         } else {
             let (word, bit) = (at as usize / 64, at as usize % 64);
             words[word] = significand << bit;
-            if bit > 0 {
-                words[word + 1] = significand >> (64 - bit);
+            if bit > 0
+                && let Some(next) = words.get_mut(word + 1)
+            {
+                *next = significand >> (64 - bit);
             }
         }
         if negative { Self(words).negated() } else { Self(words) }

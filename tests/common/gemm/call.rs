@@ -67,7 +67,7 @@ pub struct Results {
 impl Call {
     pub const fn new() -> Self {
         Self {
-            sums: Accumulation { promote: None, block_sum: None, fast: false },
+            sums: Accumulation::F32,
             alpha: None,
             c: C::None,
             bias: None,

@@ -303,6 +303,7 @@ pub fn call(words: &mut Words, (m, n): (usize, usize)) -> Call {
         promote: words.one_of(&promote).or(if words.below(9) == 0 { Some(5000) } else { None }),
         block_sum: Some(words.one_of(&[BlockSum::DeepSeek, BlockSum::DeepGemm, BlockSum::Te])),
         fast: words.below(2) == 0,
+        ..Accumulation::F32
     };
     let formats: Vec<FormatId> = narrow_formats().collect();
     let scale = words.one_of(&[1.0, 1.0, 0.01, 300.0, 0.0, f32::NAN, f32::INFINITY, -1.0]);
