@@ -4,6 +4,7 @@ use super::input::{Elements, GemmInput, Operand};
 use super::options::{Addend, GemmOptions};
 use super::output::GemmOutput;
 use super::sums::{Accumulation, Sums};
+use crate::arch::tile::QUAD;
 use crate::error::Error;
 use std::vec::Vec;
 
@@ -60,7 +61,8 @@ impl<'a> Problem<'a> {
             }
             (Some(unit), Some(n)) => {
                 let part = a.k.div_ceil(usize::try_from(n).unwrap_or(usize::MAX));
-                Some(part.next_multiple_of(unit.step()).max(1))
+                // Where packed operands can be cut, too.
+                Some(part.next_multiple_of(unit.step().max(QUAD)).max(QUAD))
             }
             (_, None) | (None, _) => None,
         };

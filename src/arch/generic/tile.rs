@@ -40,9 +40,9 @@ pub(crate) fn sum_to_odd(product: f64, c: f64) -> f64 {
     // Toward odd: the last bit is set if anything was lost, after a step toward zero if the sum
     // was rounded away from it.
     let away = ((lost > 0.0) & (sum < 0.0)) | ((lost < 0.0) & (sum > 0.0));
-    let odd = (bits - u64::from(away)) | 1;
     let inexact = (lost > 0.0) | (lost < 0.0);
-    f64::from_bits(if inexact { odd } else { bits })
+    let mask = u64::from(inexact).wrapping_neg();
+    f64::from_bits((bits - u64::from(away)) | (1 & mask))
 }
 
 /// fl(p · 2^exponent) with one rounding, for integers of −508 to 508; NaN for NaN.

@@ -35,7 +35,13 @@ pub(crate) fn chain(t: &Chain<'_>, c: &mut Accumulators) {
             }
             Rule::FmaPairs => {
                 for k in (0..t.depth).step_by(2) {
-                    *c = fma_flushed(t, r, k, fma_flushed(t, r, k + 1, *c));
+                    // The odd element first; beyond the end it is zero.
+                    if k + 1 < t.depth {
+                        fma_flushed(t.a[k + 1].f32(r), &t.b[k + 1], c);
+                    } else {
+                        fma_flushed(0.0, &Line::ZERO, c);
+                    }
+                    fma_flushed(t.a[k].f32(r), &t.b[k], c);
                 }
             }
             Rule::Amx => amx(t, r, c),
@@ -240,7 +246,7 @@ fn cut_off<const KEPT: u32>(x: f64) -> u32 {
 /// −0 as 0, any NaN as one.
 #[inline(always)]
 fn canonical(x: f32) -> u32 {
-    if x.is_nan() { 0x7fff_ffff } else { (x + 0.0).to_bits() }
+    unless_nan(x + 0.0, 0x7fff_ffff)
 }
 
 /// The f32 bits of the nearest f16, ties to even.
@@ -321,10 +327,17 @@ fn aligned(
     (e, sum)
 }
 
+/// x, or a zero of its sign. As masks: compilers see branches otherwise, and no vectors.
+#[inline(always)]
+fn or_zero(x: f64, zero: bool) -> f64 {
+    let kept = u64::from(zero).wrapping_sub(1);
+    f64::from_bits(x.to_bits() & (kept | 1 << 63))
+}
+
 /// Zero instead of a subnormal number.
 #[inline(always)]
-fn daz(x: f32) -> f32 {
-    if x.abs() < f32::MIN_POSITIVE { 0.0_f32.copysign(x) } else { x }
+fn daz(x: f32) -> f64 {
+    or_zero(f64::from(x), x.abs() < f32::MIN_POSITIVE)
 }
 
 /// Below this, the nearest number of 24 bits is subnormal.
@@ -336,28 +349,31 @@ const TINY: f64 = {
 /// The nearest f32 of an exact or odd sum; zero instead of a subnormal one.
 #[inline(always)]
 fn ftz(x: f64) -> f32 {
-    (if x.abs() < TINY { 0.0_f64.copysign(x) } else { x }) as f32
+    or_zero(x, x.abs() < TINY) as f32
 }
 
 const QUIET_X86: u32 = 0xffc0_0000;
 
 #[inline(always)]
 fn x86(x: f32) -> u32 {
-    if x.is_nan() { QUIET_X86 } else { x.to_bits() }
+    unless_nan(x, QUIET_X86)
 }
 
-/// fma(a, b, c) of element k, which beyond the end is zero.
+/// The bits of x, or these instead of any NaN.
 #[inline(always)]
-fn fma_flushed(t: &Chain<'_>, r: usize, k: usize, c: Line) -> Line {
-    let mut d = Line::ZERO;
-    let inside = k < t.depth;
-    let x = if inside { daz(t.a[k].f32(r)) } else { 0.0 };
+fn unless_nan(x: f32, quiet: u32) -> u32 {
+    // As a mask: compilers see a branch otherwise.
+    let nan = u32::from(x.is_nan()).wrapping_neg();
+    (x.to_bits() & !nan) | (quiet & nan)
+}
+
+/// c = fma(x, y, c).
+#[inline(always)]
+fn fma_flushed(x: f32, y: &Line, c: &mut Line) {
+    let x = daz(x);
     for j in 0..LANES {
-        let y = if inside { daz(t.b[k].f32(j)) } else { 0.0 };
-        let product = f64::from(x) * f64::from(y);
-        d.0[j] = x86(ftz(sum_to_odd(product, f64::from(daz(c.f32(j))))));
+        c.0[j] = x86(ftz(sum_to_odd(x * daz(y.f32(j)), daz(c.f32(j)))));
     }
-    d
 }
 
 #[inline(always)]
@@ -365,10 +381,10 @@ fn amx(t: &Chain<'_>, r: usize, c: &mut Line) {
     for from in (0..t.depth).step_by(32) {
         let mut chains = [Line::ZERO; 2];
         for k in from..t.depth.min(from + 32) {
-            chains[k % 2] = fma_flushed(t, r, k, chains[k % 2]);
+            fma_flushed(t.a[k].f32(r), &t.b[k], &mut chains[k % 2]);
         }
         for j in 0..LANES {
-            let add = |a: f32, b: f32| x86(ftz(f64::from(daz(a)) + f64::from(daz(b))));
+            let add = |a: f32, b: f32| x86(ftz(daz(a) + daz(b)));
             let sum = add(chains[0].f32(j), chains[1].f32(j));
             c.0[j] = add(c.f32(j), f32::from_bits(sum));
         }
@@ -380,30 +396,29 @@ fn amx(t: &Chain<'_>, r: usize, c: &mut Line) {
 fn odd(x: f64) -> f32 {
     const LOST: u64 = (1 << 29) - 1;
     let bits = x.to_bits();
-    let odd = bits & !LOST | if bits & LOST > 0 { LOST + 1 } else { 0 };
-    let finite = x.abs() < f64::INFINITY;
-    let rounded = if finite { f64::from_bits(odd) } else { x } as f32;
-    if x.abs() < f64::from(f32::MIN_POSITIVE) { 0.0_f32.copysign(x as f32) } else { rounded }
+    let odd = bits & !LOST | u64::from(bits & LOST > 0) << 29;
+    or_zero(f64::from_bits(odd), x.abs() < f64::from(f32::MIN_POSITIVE)) as f32
 }
 
 #[inline(always)]
 fn bf_dot(t: &Chain<'_>, extended: bool, r: usize, c: &mut Line) {
     for k in (0..t.depth).step_by(2) {
-        let second = k + 1 < t.depth;
-        let at = |lines: &[Line], i: usize| if second { lines[k + 1].f32(i) } else { 0.0 };
-        let (x0, x1) = (t.a[k].f32(r), at(t.a, r));
+        // Beyond the end there are zeros.
+        let second = |lines: &[Line]| if k + 1 < t.depth { lines[k + 1] } else { Line::ZERO };
+        let (x0, x1) = (t.a[k].f32(r), second(t.a).f32(r));
+        let (first, second) = (&t.b[k], second(t.b));
         for j in 0..LANES {
-            let (y0, y1) = (t.b[k].f32(j), at(t.b, j));
+            let (y0, y1) = (first.f32(j), second.f32(j));
             let d = if extended {
                 let (p0, p1) = (f64::from(x0) * f64::from(y0), f64::from(x1) * f64::from(y1));
                 sum_to_odd(p0, p1) as f32 + c.f32(j)
             } else {
-                let product = |x: f32, y: f32| odd(f64::from(daz(x)) * f64::from(daz(y)));
+                let product = |x: f32, y: f32| odd(daz(x) * daz(y));
                 let (p0, p1) = (product(x0, y0), product(x1, y1));
                 let sum = odd(sum_to_odd(f64::from(p0), f64::from(p1)));
-                odd(sum_to_odd(f64::from(sum), f64::from(daz(c.f32(j)))))
+                odd(sum_to_odd(f64::from(sum), daz(c.f32(j))))
             };
-            c.0[j] = if d.is_nan() { 0x7fc0_0000 } else { d.to_bits() };
+            c.0[j] = unless_nan(d, 0x7fc0_0000);
         }
     }
 }
