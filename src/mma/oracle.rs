@@ -1,140 +1,15 @@
 //! The definition of every unit: wide integers, no floating point, never optimised.
 
+use super::number::{Number, special};
 use super::unit::{Fused, Output, Rule, Unit};
 use super::wide::Wide;
 use crate::error::Error;
-use crate::format::{FormatSpec, Unpacked, table};
+use crate::format::{FormatSpec, table};
 
 /// Bits of the only NaN that units give.
 pub(super) const NAN: u32 = 0x7fff_ffff;
 /// The same of an output of f16.
 pub(super) const NAN_F16: u32 = 0x7fff;
-
-/// A number as a unit sees it.
-#[derive(Clone, Copy, Debug)]
-enum Number {
-    Nan,
-    Inf {
-        negative: bool,
-    },
-    /// ±significand · 2^(exponent − fraction). Of a subnormal the exponent is that of the smallest
-    /// normal number, and the significand is below 2^fraction.
-    Finite {
-        negative: bool,
-        significand: u64,
-        exponent: i32,
-        fraction: i32,
-    },
-}
-
-impl Number {
-    fn of(spec: &FormatSpec, code: u64) -> Self {
-        let negative = code & spec.sign_mask() != 0;
-        let magnitude = code & spec.magnitude_mask();
-        let fraction = spec.man_bits();
-        let field = (magnitude >> fraction) as i32;
-        let mantissa = magnitude & ((1 << fraction) - 1);
-        let (significand, exponent) = match field {
-            0 => (mantissa, spec.emin()),
-            _ => (mantissa | 1 << fraction, field - spec.bias()),
-        };
-        if spec.is_nan_code(code) {
-            return Self::Nan;
-        }
-        if Unpacked::decode(spec, code).is_inf() {
-            return Self::Inf { negative };
-        }
-        Self::Finite { negative, significand, exponent, fraction: fraction as i32 }
-    }
-
-    /// The product, exactly: its exponent is the sum of its factors', and not made normal.
-    fn times(self, other: Self) -> Self {
-        match (self, other) {
-            (
-                Self::Finite { negative, significand, exponent, fraction },
-                Self::Finite { negative: n, significand: s, exponent: e, fraction: f },
-            ) => Self::Finite {
-                negative: negative != n,
-                significand: significand * s,
-                exponent: exponent + e,
-                fraction: fraction + f,
-            },
-            (Self::Nan, _) | (_, Self::Nan) => Self::Nan,
-            (Self::Inf { negative }, x) | (x, Self::Inf { negative }) => match x {
-                Self::Finite { significand: 0, .. } => Self::Nan,
-                Self::Finite { negative: n, .. } | Self::Inf { negative: n } => {
-                    Self::Inf { negative: negative != n }
-                }
-                Self::Nan => Self::Nan,
-            },
-        }
-    }
-
-    /// With another power of two.
-    fn scaled(self, power: i32) -> Self {
-        match self {
-            Self::Finite { negative, significand, exponent, fraction } => {
-                Self::Finite { negative, significand, exponent: exponent + power, fraction }
-            }
-            Self::Nan | Self::Inf { .. } => self,
-        }
-    }
-
-    /// Zero instead of a subnormal, of a format whose smallest normal number is 2^emin.
-    fn flushed(self, emin: i32) -> Self {
-        match self {
-            Self::Finite { negative, significand, exponent, fraction }
-                if exponent == emin && significand >> fraction == 0 =>
-            {
-                Self::Finite { negative, significand: 0, exponent, fraction }
-            }
-            Self::Finite { .. } | Self::Nan | Self::Inf { .. } => self,
-        }
-    }
-
-    fn wide(self) -> Wide {
-        match self {
-            Self::Finite { negative, significand, exponent, fraction } => {
-                Wide::new(negative, significand, exponent - fraction)
-            }
-            Self::Nan | Self::Inf { .. } => Wide::ZERO,
-        }
-    }
-
-    /// Without its magnitude's bits below 2^grid.
-    fn cut(self, grid: i32) -> Wide {
-        match self {
-            Self::Finite { negative, significand, exponent, fraction } => {
-                let last = exponent - fraction;
-                let below = (grid - last).max(0) as u32;
-                let kept = significand.checked_shr(below).map_or(0, |kept| kept << below);
-                Wide::new(negative, kept, last)
-            }
-            Self::Nan | Self::Inf { .. } => Wide::ZERO,
-        }
-    }
-
-    /// The exponent that terms are aligned by.
-    fn exponent(self, zero: i32) -> i32 {
-        match self {
-            Self::Finite { significand: 0, .. } | Self::Nan | Self::Inf { .. } => zero,
-            Self::Finite { exponent, .. } => exponent,
-        }
-    }
-}
-
-/// NaN or Inf, if a sum of these is not finite.
-fn special(terms: impl Iterator<Item = Number> + Clone) -> Option<Number> {
-    let has = |sign: bool| {
-        terms.clone().any(|term| matches!(term, Number::Inf { negative } if negative == sign))
-    };
-    match (terms.clone().any(|term| matches!(term, Number::Nan)), has(false), has(true)) {
-        (true, ..) | (false, true, true) => Some(Number::Nan),
-        (false, true, false) => Some(Number::Inf { negative: false }),
-        (false, false, true) => Some(Number::Inf { negative: true }),
-        (false, false, false) => None,
-    }
-}
 
 /// How a sum becomes a result.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -463,10 +338,9 @@ fn bf_dot(extended: bool, [first, second]: [[Number; 2]; 2], c: u32) -> u32 {
             Some(special) => encode_cpu(special),
             None => {
                 let sum = terms[0].wide().plus(&terms[1].wide());
-                match sum.is_zero() {
-                    true => u32::from(terms.into_iter().all(negative)) << 31,
-                    false => encode(&sum, &table::F32, 23, Round::NearestEven),
-                }
+                // −0 of two −0, and of what is too small.
+                let minus = sum.is_negative() || (sum.is_zero() && terms.into_iter().all(negative));
+                u32::from(minus) << 31 | encode(&sum, &table::F32, 23, Round::NearestEven)
             }
         };
         let sum = Number::of(&table::F32, u64::from(add(products)));
