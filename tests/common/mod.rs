@@ -8,8 +8,10 @@ pub mod golden;
 pub mod matrices;
 pub mod naive;
 pub mod npy;
+pub mod products;
 pub mod replay;
 pub mod scaling;
+pub mod units;
 
 use exact::{Exact, Number};
 use half::{bf16, f16};
