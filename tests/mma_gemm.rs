@@ -79,7 +79,10 @@ fn scales_promotion_and_split_k() {
         (&CDNA3_FP8, "e4m3fnuz:tensor:torchao*e5m2fnuz:tensor:torchao"),
         (&EXACT, "e4m3:tensor:torchao*e4m3:tensor:torchao"),
     ];
-    let shapes = [(1, 40, 300), (3, 33, 129), (37, 17, 260), (2, 5, 0)];
+    let shapes = [(1, 40, 300), (3, 33, 129), (2, 5, 0), (37, 17, 260)];
+    // An emulator takes minutes for the last.
+    let thin = std::env::var("QUARTER_SWEEP").is_ok_and(|sweep| sweep == "thin");
+    let shapes = &shapes[..if thin { 3 } else { 4 }];
     parallel(cases.len() * shapes.len(), |i| {
         let ((unit, casts), (m, n, k)) = (cases[i / shapes.len()], shapes[i % shapes.len()]);
         let (left, right) = casts.split_once('*').unwrap();
