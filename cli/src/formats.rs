@@ -59,7 +59,7 @@ fn limits() -> String {
     let title = COLUMNS.map(|(title, _)| title.to_owned());
     let row = |id: &FormatId| COLUMNS.map(|(_, cell)| cell(id.spec()));
     let rows: Vec<_> = [title].into_iter().chain(FormatId::ALL.iter().map(row)).collect();
-    align(&rows)
+    align(&rows, ends)
 }
 
 /// A line for each code.
@@ -77,7 +77,7 @@ fn codes(spec: &FormatSpec) -> String {
         ]
     };
     let rows: Vec<_> = [title].into_iter().chain((0..=spec.code_mask()).map(row)).collect();
-    align(&rows)
+    align(&rows, ends)
 }
 
 /// The bits of a code, with sign, exponent and mantissa apart: `s_eeee_mmm`.
@@ -147,18 +147,33 @@ fn none() -> String {
     "-".to_owned()
 }
 
-/// Columns as wide as their widest cell; the first and the last are flush left.
-fn align<const N: usize>(rows: &[[String; N]]) -> String {
+/// Where cells stand in their column.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Side {
+    /// Under the first letter of the title.
+    Left,
+    /// Under its last.
+    Right,
+}
+
+/// Numbers between a name and remarks.
+const fn ends(column: usize) -> Side {
+    if column == 0 { Side::Left } else { Side::Right }
+}
+
+/// Columns as wide as their widest cell; the last is flush left.
+pub(crate) fn align<const N: usize>(rows: &[[String; N]], side: impl Fn(usize) -> Side) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
     let widths: [usize; N] = std::array::from_fn(width);
     let mut text = String::new();
     for row in rows {
         for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
+            let gap = if column == 0 { "" } else { "  " };
             // Writing to a String does not fail.
-            let _ = match column {
-                0 => write!(text, "{cell:width$}"),
-                _ if column == N - 1 => write!(text, "  {cell}"),
-                _ => write!(text, "  {cell:>width$}"),
+            let _ = match side(column) {
+                _ if column == N - 1 => write!(text, "{gap}{cell}"),
+                Side::Left => write!(text, "{gap}{cell:width$}"),
+                Side::Right => write!(text, "{gap}{cell:>width$}"),
             };
         }
         text.push('\n');

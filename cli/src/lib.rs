@@ -3,10 +3,11 @@
 //! ```text
 //! quarter formats                          limits and epsilons of every format
 //! quarter formats --codes e4m3             every code of a format, and its value
+//! quarter units                            matrix units of chips, and how well each is known
 //! quarter cast IN.npy OUT.npy --to e4m3    an array to another format, one rounding an element
 //! quarter quantize IN OUT --cast e4m3:128x128:deepseek     an array or a model to codes and scales
 //! quarter dequantize IN OUT --to bf16      the way back
-//! quarter gemm A B -o D.npy                a product: time, error, bound; --selftest
+//! quarter gemm A B -o D.npy                a product: time, error, bound; --unit, --selftest
 //! quarter inspect FILE                     ranges, what casts lose, which one to take
 //! quarter bench                            what this machine can do, and the share that is reached
 //! ```
@@ -29,6 +30,7 @@ pub mod inspect;
 pub mod npy;
 pub mod output;
 pub mod quantize;
+pub mod units;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -53,13 +55,15 @@ pub struct Cli {
 pub enum Command {
     /// Show the limits of every format, or every code of one.
     Formats(formats::Args),
+    /// Show the matrix units of chips, and how well each is known.
+    Units(units::Args),
     /// Convert an .npy array to another format, rounding each element once.
     Cast(cast::Args),
     /// Quantize an array, a safetensors file or a model: codes and scales.
     Quantize(quantize::Args),
     /// Turn codes and scales of a safetensors file or a model into values.
     Dequantize(dequantize::Args),
-    /// Multiply two matrices under a recipe: time, error and bound; or check this machine's bits.
+    /// Multiply two matrices under a recipe or as a chip's unit does; or check this machine's bits.
     Gemm(Box<gemm::Args>),
     /// Show the range of tensors, what casts lose of them, and which cast to take.
     Inspect(inspect::Args),
@@ -76,6 +80,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
     let mut text = Vec::new();
     match &cli.command {
         Command::Formats(args) => formats::run(args, &mut text)?,
+        Command::Units(args) => units::run(args, &mut text)?,
         Command::Cast(args) => writeln!(text, "{}", in_pool(args.threads, || cast::run(args))??)?,
         Command::Quantize(args) => {
             writeln!(text, "{}", in_pool(args.threads, || quantize::run(args))??)?;
