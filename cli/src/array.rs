@@ -5,11 +5,13 @@ use crate::checkpoint::buffer::reserve;
 use crate::npy;
 use anyhow::{Context as _, bail, ensure};
 use half::{bf16, f16};
+use quarter::mma::TF32;
 use quarter::slice::{CodesMut, EncodeOptions, Values, encode};
 use quarter::tensor::{MatRef, Scales};
 use quarter::{FormatId, Policy};
 use std::fs::File;
 use std::path::Path;
+use std::str::FromStr;
 
 /// A matrix of numbers.
 pub struct Array {
@@ -21,6 +23,29 @@ pub struct Array {
     pub cols: usize,
     /// Whether columns follow each other instead of rows.
     pub fortran_order: bool,
+    /// Whether its elements are f32 without their lower 13 bits.
+    pub tf32: bool,
+}
+
+/// What the elements of a file are taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// Codes of a format; numbers are rounded to f16 and bf16.
+    Format(FormatId),
+    /// Numbers, cut off to NVIDIA's TF32.
+    Tf32,
+}
+
+impl FromStr for Taken {
+    type Err = quarter::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.eq_ignore_ascii_case(TF32.name()) {
+            Ok(Self::Tf32)
+        } else {
+            text.parse().map(Self::Format)
+        }
+    }
 }
 
 /// Numbers of one type.
@@ -154,7 +179,8 @@ impl Opened {
     }
 
     fn array(&self, (rows, cols): (usize, usize), elements: Elements) -> Array {
-        Array { elements, rows, cols, fortran_order: self.header().fortran_order }
+        let fortran_order = self.header().fortran_order;
+        Array { elements, rows, cols, fortran_order, tf32: false }
     }
 }
 
@@ -180,12 +206,40 @@ impl Array {
             source == FormatId::Bf16,
             "--source {source}: values of {own} are taken as {own} or bf16"
         );
+        self.rounded(source)
+    }
+
+    /// Its values as bf16 or f16, rounded once to nearest even.
+    fn rounded(self, format: FormatId) -> anyhow::Result<Self> {
         let values = self.elements.values();
         let mut words = vec![0_u16; values.len()];
         let options = EncodeOptions::new(Policy::NONFINITE);
-        encode(source.spec(), values, CodesMut::U16(&mut words), &options)?;
-        let elements = Elements::Bf16(words.into_iter().map(bf16::from_bits).collect());
+        encode(format.spec(), values, CodesMut::U16(&mut words), &options)?;
+        let words = words.into_iter();
+        let elements = match format {
+            FormatId::F16 => Elements::F16(words.map(f16::from_bits).collect()),
+            _ => Elements::Bf16(words.map(bf16::from_bits).collect()),
+        };
         Ok(Self { elements, ..self })
+    }
+
+    /// Its values as f32, rounded once, without their lower 13 bits: as units multiply TF32.
+    #[must_use]
+    pub fn cut_to_tf32(self) -> Self {
+        let cut = |x: f32| f32::from_bits(x.to_bits() & !0x1fff);
+        let values: Vec<f32> = match self.elements {
+            Elements::F64(values) => values.into_iter().map(|x| cut(x as f32)).collect(),
+            Elements::F32(values) => values.into_iter().map(cut).collect(),
+            Elements::F16(values) => values.into_iter().map(|x| cut(x.to_f32())).collect(),
+            Elements::Bf16(values) => values.into_iter().map(|x| cut(x.to_f32())).collect(),
+        };
+        Self { elements: Elements::F32(values), tf32: true, ..self }
+    }
+
+    /// What its elements are.
+    #[must_use]
+    pub fn text(&self) -> String {
+        if self.tf32 { TF32.name().to_owned() } else { self.elements.format().to_string() }
     }
 
     /// It for the library.
@@ -193,7 +247,7 @@ impl Array {
     /// # Errors
     /// None: it has as many elements as its shape says.
     pub fn matrix(&self) -> quarter::Result<MatRef<'_>> {
-        let Self { elements, rows, cols, fortran_order } = self;
+        let Self { elements, rows, cols, fortran_order, .. } = self;
         if *fortran_order {
             return MatRef::with_strides(elements.values(), (*rows, *cols), (1, *rows));
         }
@@ -202,29 +256,36 @@ impl Array {
 }
 
 impl Matrix {
-    /// Reads numbers, or codes of `format`, which `flag` names: bytes, or 16-bit words of bf16 and
-    /// f16. `done` is what is done to arrays, for messages.
+    /// Reads numbers, or codes of a format, which `flag` names: bytes, or 16-bit words of bf16 and
+    /// f16. Numbers are rounded to those two, and cut off to TF32. `done` is what is done to arrays,
+    /// for messages.
     ///
     /// # Errors
     /// Whatever is wrong with the file.
-    pub fn read(
-        path: &Path,
-        done: &str,
-        flag: &str,
-        format: Option<FormatId>,
-    ) -> anyhow::Result<Self> {
+    pub fn read(path: &Path, done: &str, flag: &str, taken: Option<Taken>) -> anyhow::Result<Self> {
         let mut file = Opened::new(path)?;
         let (rows, cols) = file.matrix(done)?;
         let dtype = file.header().dtype;
-        let Some(format) = format else {
-            let coded = matches!(dtype, npy::Dtype::U8 | npy::Dtype::U16);
-            ensure!(!coded, "{dtype} elements are codes of a format: name it with {flag}");
-            return file.values(done).map(Self::Values);
+        let coded = matches!(dtype, npy::Dtype::U8 | npy::Dtype::U16);
+        let format = match taken {
+            None => {
+                ensure!(!coded, "{dtype} elements are codes of a format: name it with {flag}");
+                return file.values(done).map(Self::Values);
+            }
+            Some(Taken::Tf32) => {
+                ensure!(!coded, "{flag} tf32 needs float32 elements, and these are {dtype}");
+                return Ok(Self::Values(file.values(done)?.cut_to_tf32()));
+            }
+            Some(Taken::Format(format)) => format,
         };
+        if !coded && matches!(format, FormatId::Bf16 | FormatId::F16) {
+            let array = file.values(done)?;
+            let there = array.elements.format() == format;
+            return Ok(Self::Values(if there { array } else { array.rounded(format)? }));
+        }
         let expected = dtype_of(format);
-        let numbers = (dtype, format) == (npy::Dtype::F16, FormatId::F16);
         ensure!(
-            dtype == expected || numbers,
+            dtype == expected,
             "{flag} {format} needs {expected} elements, and these are {dtype}"
         );
         let elements = match format {

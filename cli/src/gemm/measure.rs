@@ -11,6 +11,9 @@
 //! * the output's conversion: its unit roundoff, or half its smallest number;
 //! * f64 itself: (K + 16) · 2^-53 · s.
 //!
+//! A hardware unit's sums have none of this: no bound is claimed for them. Those of the unit `exact`
+//! are rounded once a segment: n is 1.
+//!
 //! What is not finite, or beyond the output's largest number, has no such bound: it is counted.
 
 use super::output::{Limits, Results};
@@ -18,6 +21,7 @@ use crate::array::{Array, Elements};
 use half::bf16;
 use quarter::Granularity;
 use quarter::bf16_from_f64;
+use quarter::mma::{Rule, Unit};
 use quarter::tensor::Quantized;
 use rayon::prelude::*;
 
@@ -92,7 +96,7 @@ impl Exact<'_> {
 
 /// An element as the product reads it: f64 rounded to f32, or all of them to bf16.
 fn number(array: &Array, row: usize, col: usize, halves: bool) -> f64 {
-    let Array { elements, rows, cols, fortran_order } = array;
+    let Array { elements, rows, cols, fortran_order, .. } = array;
     let i = if *fortran_order { col * rows + row } else { row * cols + col };
     let single = match elements {
         Elements::F64(values) if halves => return bf16_from_f64(values[i]).to_f64(),
@@ -108,7 +112,7 @@ fn number(array: &Array, row: usize, col: usize, halves: bool) -> f64 {
 pub struct Sum<'a> {
     /// K.
     pub k: usize,
-    /// The longest segment.
+    /// The most roundings of a segment: its length, unless a unit rounds once.
     pub longest: usize,
     /// Segments.
     pub segments: usize,
@@ -116,6 +120,8 @@ pub struct Sum<'a> {
     pub scaled: bool,
     /// What was added.
     pub c: Option<&'a Array>,
+    /// Whose sums they are, if not f32's.
+    pub unit: Option<&'static Unit>,
 }
 
 impl Sum<'_> {
@@ -128,8 +134,17 @@ impl Sum<'_> {
         self.longest + self.segments - 1 + if self.scaled { 3 } else { 0 }
     }
 
-    /// The bound of a sum that is v in f64.
+    /// The unit, if no bound is claimed for it.
+    #[must_use]
+    pub fn unbounded(&self) -> Option<&'static Unit> {
+        self.unit.filter(|unit| unit.rule() != Rule::Exact)
+    }
+
+    /// The bound of a sum that is v in f64; 0 where none is claimed.
     fn bound(&self, v: f64, magnitude: f64, [a, b]: [Largest; 2]) -> f64 {
+        if self.unbounded().is_some() {
+            return 0.0;
+        }
         let (k, segments) = (self.k as f64, self.segments as f64);
         let hu = self.roundings() as f64 * U;
         let gamma = if hu < 1.0 { hu / (1.0 - hu) } else { f64::INFINITY };

@@ -4,23 +4,27 @@
 //! ```text
 //!  FILE ──operand──► numbers, codes ──recipe──► operands ──gemm_nt──► output ──► D.npy
 //!                                                  └──────measure──────┘└──► the lines printed
+//!                                                  └─other units─►compare┘
 //! ```
 
+pub mod compare;
 pub mod measure;
 pub mod operand;
 pub mod output;
 pub mod selftest;
 pub mod side;
 
-use crate::array::Array;
+use crate::array::{Array, Taken};
 use crate::inspect::count;
 use crate::output::Output;
 use anyhow::{Context as _, bail, ensure};
+use compare::{Other, difference};
 use measure::{Errors, Sum, errors};
-use operand::Given;
+use operand::{Given, Operand};
 use output::Results;
 use quarter::gemm::{Accumulation, BlockSum, GemmOptions, Workspace, gemm_nt_in};
-use quarter::recipe::{Pass, Recipe};
+use quarter::mma::{TF32, Unit};
+use quarter::recipe::{self, GemmRecipe, Pass, Recipe};
 use quarter::{FormatId, Isa};
 use side::{Layout, Side};
 use std::fmt::Write as _;
@@ -31,20 +35,28 @@ use std::time::{Duration, Instant};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 D[M, N] = A[M, K] . B[N, K]^T, sums in f32, the same bits on every machine.
-A and B: an .npy array of numbers (float64, float32, float16); with --a-format of codes as uint8 (uint16 \
-for bf16 and f16), --a-scale being what they are multiplied by: float32 (or uint8 for those of e8m0) for \
-the array, each row, or each block as the shape says. Or a safetensors file, an index or a directory: \
+A and B: an .npy array of numbers (float64, float32, float16), which --a-format rounds to bf16 or f16 or \
+cuts off to tf32; with --a-format of codes as uint8 (uint16 for bf16 and f16), --a-scale being what they \
+are multiplied by: float32 (or uint8 for those of e8m0) for the array, each row, or each block as the \
+shape says. Or a safetensors file, an index or a directory: \
 codes with scales as `quarter quantize` writes them and models have them, or numbers; --a-tensor names \
 one of several tensors.
 With --recipe, A and B are a layer's tensors in their own layout, and are cast and turned as it says: \
 fprop y[T, O] of x[T, I] and w[O, I], dgrad dx[T, I] of dy[T, O] and w[O, I], wgrad dw[O, I] of dy[T, O] \
 and x[T, I]. Histories are not known here: delayed casts take the tensor's own amax. Codes are taken if \
 the recipe's cast made them.
+With --unit, sums are those of a chip's matrix unit, bit for bit as far as it is known: `quarter units` \
+says what each multiplies. Its chains run over all of K but for --promote, --split-k and blocks of \
+scales, where they join in f32; with --recipe, a unit that keeps 13 bits is promoted every 128 elements \
+unless the recipe is fast. Where nothing joins and nothing but the unit itself scales, C is what it \
+begins with, else C is added last in f32. Units for tf32 take float32, and cut it off. --compare computes \
+the same product through other units, promoted and split at the same places, and prints where they differ: ulps \
+are steps from one float32 to the next, relative is |x - y| / max(|x|, |y|).
 D.npy has float32; with --out-type bf16 or f16 their codes as uint16, with another format uint8.
 The error is that against f64 sums of the operands as they were multiplied, of all rows or, for large \
 products, of some that lie evenly. The bound is gamma(h) sum |a b|, gamma(h) = h u / (1 - h u), \
 u = 2^-24, h roundings in a row, and what C, the output's type and subnormal numbers add: \
-no element may be beyond it.
+no element may be beyond it. For a unit's sums none is claimed, but for those of `exact`.
 --selftest multiplies a fixed list and compares the digest of all results with the one that every \
 machine has.")]
 pub struct Args {
@@ -57,12 +69,12 @@ pub struct Args {
     /// Where the result goes; without, nothing is written
     #[arg(short, long, value_name = "D.npy")]
     output: Option<PathBuf>,
-    /// The format of the codes in A.npy
+    /// The format of the codes in A.npy; of numbers, bf16, f16 or tf32
     #[arg(long, value_name = "FORMAT")]
-    a_format: Option<FormatId>,
-    /// The format of the codes in B.npy
+    a_format: Option<Taken>,
+    /// The format of the codes in B.npy; of numbers, bf16, f16 or tf32
     #[arg(long, value_name = "FORMAT")]
-    b_format: Option<FormatId>,
+    b_format: Option<Taken>,
     /// What the codes in A.npy are multiplied by
     #[arg(long, value_name = "S.npy")]
     a_scale: Option<PathBuf>,
@@ -84,9 +96,18 @@ pub struct Args {
     /// A matrix [M, N] of numbers that is added: D = A . B^T + C
     #[arg(long, value_name = "C.npy")]
     c: Option<PathBuf>,
-    /// Partial sums join after so many elements of K (1024, or as the recipe says)
+    /// The matrix unit whose sums these are (`quarter units` has the names)
+    #[arg(long, value_name = "NAME")]
+    unit: Option<&'static Unit>,
+    /// Partial sums join after so many elements of K (1024, or as the recipe says; with --unit, never)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     promote: Option<u32>,
+    /// K in so many parts that a unit sums apart
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    split_k: Option<u32>,
+    /// Show where the product through these units differs, or that with sums in f32
+    #[arg(long, value_name = "NAME|f32", value_delimiter = ',')]
+    compare: Vec<Other>,
     /// How blocks with f32 scales join: deepseek, deepgemm or te (or as the casts' engine does)
     #[arg(long, value_name = "RULE")]
     block_sum: Option<BlockSum>,
@@ -99,7 +120,8 @@ pub struct Args {
     /// Check that this machine computes the bits of all others
     #[arg(long, conflicts_with_all = [
         "a", "b", "output", "a_format", "b_format", "a_scale", "b_scale", "a_tensor", "b_tensor",
-        "recipe", "pass", "c", "promote", "block_sum", "out_type", "out_scale",
+        "recipe", "pass", "c", "unit", "promote", "split_k", "compare", "block_sum", "out_type",
+        "out_scale",
     ])]
     selftest: bool,
     /// The most threads to use; 0 for one a processor
@@ -136,7 +158,12 @@ pub fn run(args: &Args) -> anyhow::Result<String> {
             tensor: args.b_tensor.as_deref(),
         },
     ];
+    let gemm = args.recipe.as_ref().zip(args.pass).map(|(recipe, pass)| recipe.gemm(pass));
+    let sums = sums(args, gemm)?;
     let operands = [given[0].read()?, given[1].read()?];
+    let casts = gemm.map(|gemm| [gemm.a, gemm.b]);
+    let operands =
+        if cuts_off(sums.unit, casts) { operands.map(Operand::cut_to_tf32) } else { operands };
     let labels = [given[0].label(), given[1].label()];
     let layout = Layout::of(args.pass);
     let (m, n, k) = layout.shape([&operands[0], &operands[1]], [&labels[0], &labels[1]])?;
@@ -149,7 +176,6 @@ pub fn run(args: &Args) -> anyhow::Result<String> {
     };
 
     let start = Instant::now();
-    let gemm = args.recipe.as_ref().zip(args.pass).map(|(recipe, pass)| recipe.gemm(pass));
     let [a_turned, b_turned] = layout.turned();
     let a = Side::new(&operands[0], gemm.map(|gemm| gemm.a), a_turned);
     let a = a.with_context(|| labels[0].clone())?;
@@ -157,29 +183,37 @@ pub fn run(args: &Args) -> anyhow::Result<String> {
     let b = b.with_context(|| labels[1].clone())?;
     let casts = start.elapsed();
 
-    let sums = gemm.map_or(Accumulation::default(), |gemm| gemm.sums);
-    let sums = Accumulation {
-        promote: args.promote.or(sums.promote),
-        block_sum: args.block_sum.or(sums.block_sum),
-        ..sums
-    };
     let mut options = GemmOptions::new().sums(sums);
     if let Some(c) = &c {
         options = options.c(1.0, c.matrix()?);
     }
-    let times = multiply(&a, &b, &mut results, &options)?;
+    let [a_text, b_text] =
+        [(&labels[0], &a), (&labels[1], &b)].map(|(l, s)| format!("{l}: {}", s.text));
+    let times = multiply(&a, &b, &mut results, &options);
+    let times = match sums.unit {
+        None => times?,
+        Some(_) => times.with_context(|| format!("{a_text}, {b_text}"))?,
+    };
     let sum = a.sum(&b, k, sums, c.as_ref());
     let found = match (a.exact(), b.exact()) {
         (Some(a), Some(b)) => errors([&a, &b], (m, n), &sum, &results),
         _ => Errors::default(),
     };
+    let compared = compare(&args.compare, [&a, &b], &results, &options, sums)?;
     if let Some((output, path)) = begun {
         results.write(output, path)?;
     }
 
-    let mut text = format!("shape  M {m}  N {n}  K {k}\n");
-    for (name, label, side) in [("a", &labels[0], &a), ("b", &labels[1], &b)] {
-        writeln!(text, "{name:5}  {label}: {}", side.text)?;
+    let mut text = format!("shape  M {m}  N {n}  K {k}\na      {a_text}\nb      {b_text}\n");
+    if let Some(unit) = sums.unit {
+        write!(text, "unit   {unit}  {}", unit.hardware())?;
+        if let Some(promote) = sums.promote {
+            write!(text, ", promoted every {promote}")?;
+        }
+        if let Some(parts) = sums.split_k {
+            write!(text, ", K in {parts} parts")?;
+        }
+        writeln!(text)?;
     }
     let time = times[times.len() / 2];
     let flops = 2.0 * m as f64 * n as f64 * k as f64;
@@ -193,6 +227,62 @@ pub fn run(args: &Args) -> anyhow::Result<String> {
     }
     writeln!(text, "  {speed:.1} GFLOP/s  {}", means())?;
     report(&mut text, &found, &sum, m)?;
+    text.push_str(&compared);
+    Ok(text)
+}
+
+/// How sums are kept: as the recipe says, but for what is said beside it.
+fn sums(args: &Args, gemm: Option<&GemmRecipe>) -> anyhow::Result<Accumulation> {
+    let said = gemm.map_or(Accumulation::default(), |gemm| gemm.sums);
+    let mut sums = Accumulation {
+        promote: args.promote.or(said.promote),
+        block_sum: args.block_sum.or(said.block_sum),
+        split_k: args.split_k.or(said.split_k),
+        ..said
+    };
+    if let Some(unit) = args.unit {
+        sums = match gemm {
+            None => Accumulation { unit: Some(unit), ..sums },
+            Some(gemm) => GemmRecipe { sums, ..*gemm }.on(unit)?.sums,
+        };
+    }
+    let through = sums.unit.or(args.compare.iter().find_map(|other| other.unit()));
+    ensure!(
+        through.is_some() || args.split_k.is_none(),
+        "--split-k is for units: name one with --unit"
+    );
+    let out = args.out_type;
+    ensure!(
+        args.compare.is_empty() || out == FormatId::F32,
+        "--compare is for results of f32, and --out-type is {out}"
+    );
+    Ok(sums)
+}
+
+/// Whether a unit multiplies f32 without their lower bits, and nothing is cast before.
+fn cuts_off(unit: Option<&Unit>, casts: Option<[recipe::Operand; 2]>) -> bool {
+    let as_they_are = casts.is_none_or(|casts| casts == [recipe::Operand::F32; 2]);
+    as_they_are && unit.is_some_and(|unit| unit.takes(&TF32, &TF32))
+}
+
+/// Where the products through other units differ: the lines that are printed.
+fn compare(
+    others: &[Other],
+    [a, b]: [&Side<'_>; 2],
+    results: &Results,
+    options: &GemmOptions<'_>,
+    sums: Accumulation,
+) -> anyhow::Result<String> {
+    let mut text = String::new();
+    for other in others {
+        let (mut there, (_, n)) = (results.empty()?, results.shape());
+        let options = options.sums(Accumulation { unit: other.unit(), ..sums });
+        let context = || format!("--compare {}", other.name());
+        let done =
+            gemm_nt_in(&mut Workspace::new(), a.input()?, b.input()?, there.place()?, &options);
+        done.with_context(context)?;
+        write!(text, "\n{}", difference(results.singles(), there.singles()).lines(*other, n))?;
+    }
     Ok(text)
 }
 
@@ -260,6 +350,10 @@ fn report(text: &mut String, found: &Errors, sum: &Sum<'_>, m: usize) -> anyhow:
         if n > 0 {
             write!(text, ", {} {what}", count(n))?;
         }
+    }
+    if let Some(unit) = sum.unbounded() {
+        write!(text, "\nbound  none is claimed for the sums of {unit}")?;
+        return Ok(());
     }
     let h = sum.roundings();
     write!(text, "\nbound  gamma({h})  largest error/bound {worst:.3}  beyond it {beyond}")?;

@@ -1,12 +1,11 @@
 //! What is multiplied: numbers or codes, from an array or from a tensor of a checkpoint.
 
-use crate::array::{Array, Codes, Elements, Matrix, read_scales};
+use crate::array::{Array, Codes, Elements, Matrix, Taken, read_scales};
 use crate::checkpoint::header::{Dtype, show};
 use crate::checkpoint::layout::{self, CAST, Global, Hints, Layout};
 use crate::checkpoint::source::{At, Source};
 use anyhow::{Context as _, bail, ensure};
 use half::{bf16, f16};
-use quarter::FormatId;
 use quarter::tensor::{Cast, Quantized, Scales};
 use std::collections::HashSet;
 use std::path::Path;
@@ -25,8 +24,8 @@ pub struct Given<'a> {
     pub side: &'static str,
     /// The file.
     pub path: &'a Path,
-    /// The format of an array's codes.
-    pub format: Option<FormatId>,
+    /// What an array's elements are taken for.
+    pub format: Option<Taken>,
     /// Their scales.
     pub scale: Option<&'a Path>,
     /// The name of a tensor.
@@ -40,6 +39,17 @@ impl Operand {
         match self {
             Self::Values(array) => (array.rows, array.cols),
             Self::Quantized(quantized, _) => (quantized.rows(), quantized.cols()),
+        }
+    }
+
+    /// It as a unit for TF32 multiplies it, where it is numbers of f32.
+    #[must_use]
+    pub fn cut_to_tf32(self) -> Self {
+        match self {
+            Self::Values(array) if matches!(array.elements, Elements::F32(_)) => {
+                Self::Values(array.cut_to_tf32())
+            }
+            Self::Values(_) | Self::Quantized(..) => self,
         }
     }
 }
@@ -84,11 +94,7 @@ impl Given<'_> {
         let Codes { format, codes, rows, cols } = match (matrix, self.scale) {
             (Matrix::Values(array), None) => return Ok(Operand::Values(array)),
             (Matrix::Values(array), Some(_)) => {
-                bail!(
-                    "--{}-scale is for codes, and these are {}",
-                    self.side,
-                    array.elements.format()
-                )
+                bail!("--{}-scale is for codes, and these are {}", self.side, array.text())
             }
             (Matrix::Codes(codes), _) => codes,
         };
@@ -132,7 +138,7 @@ impl Given<'_> {
                 bytes.as_chunks().0.iter().map(|word| f32::from_le_bytes(*word)).collect(),
             ),
         };
-        Ok(Operand::Values(Array { elements, rows, cols, fortran_order: false }))
+        Ok(Operand::Values(Array { elements, rows, cols, fortran_order: false, tf32: false }))
     }
 
     /// The tensor that is named; else the codes of an array, or the only matrix that there is.

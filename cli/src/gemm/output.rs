@@ -78,6 +78,30 @@ impl Results {
         Ok(Self { rows, cols, format, scale, elements })
     }
 
+    /// As much room of the same type.
+    ///
+    /// # Errors
+    /// Where there is not the memory.
+    pub fn empty(&self) -> anyhow::Result<Self> {
+        let scale = matches!(self.elements, Elements::Codes(_)).then_some(self.scale);
+        Self::new((self.rows, self.cols), self.format, scale)
+    }
+
+    /// Rows and columns.
+    #[must_use]
+    pub const fn shape(&self) -> (usize, usize) {
+        (self.rows, self.cols)
+    }
+
+    /// Results of f32; none of another type.
+    #[must_use]
+    pub fn singles(&self) -> &[f32] {
+        match &self.elements {
+            Elements::F32(values) => values,
+            Elements::F16(_) | Elements::Bf16(_) | Elements::Codes(_) => &[],
+        }
+    }
+
     /// Where a product writes them.
     ///
     /// # Errors

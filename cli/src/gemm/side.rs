@@ -6,6 +6,7 @@ use crate::array::Array;
 use anyhow::{Context as _, ensure};
 use quarter::Granularity;
 use quarter::gemm::{Accumulation, GemmInput};
+use quarter::mma::{Rule, Unit};
 use quarter::recipe::{self, Pass, Prepared};
 use quarter::tensor::{QuantizeOptions, Quantized};
 
@@ -89,7 +90,7 @@ impl<'a> Side<'a> {
                     &QuantizeOptions::new(),
                 )?;
                 let text = match cast {
-                    None | Some(recipe::Operand::F32) => array.elements.format().to_string(),
+                    None | Some(recipe::Operand::F32) => array.text(),
                     Some(cast) => cast.to_string(),
                 };
                 (Kept::Prepared(prepared), Some((array, turned)), text)
@@ -158,18 +159,26 @@ impl<'a> Side<'a> {
     /// How its product with another is summed.
     #[must_use]
     pub fn sum<'c>(&self, b: &Self, k: usize, sums: Accumulation, c: Option<&'c Array>) -> Sum<'c> {
-        /// The library's interval of promotion.
+        /// The library's interval of promotion, where f32 adds.
         const PROMOTE: u32 = 1024;
-        let promote = usize::try_from(sums.promote.unwrap_or(PROMOTE)).unwrap_or(usize::MAX);
-        let intervals = [Some(promote), self.block(), b.block()];
+        let size = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
+        let (unit, default) = (sums.unit, Some(PROMOTE).filter(|_| sums.unit.is_none()));
+        let part = |(unit, n): (&Unit, u32)| {
+            k.div_ceil(size(n)).checked_next_multiple_of(unit.step()).map(|part| part.max(1))
+        };
+        let parts = unit.zip(sums.split_k).and_then(part);
+        let intervals = [sums.promote.or(default).map(size), parts, self.block(), b.block()];
         let (mut at, mut longest, mut segments) = (0, 0, 0);
         while at < k {
             let edges = intervals.iter().flatten().map(|n| (at / n + 1).saturating_mul(*n));
             let next = edges.min().unwrap_or(k).min(k);
             (at, longest, segments) = (next, longest.max(next - at), segments + 1);
         }
+        if unit.is_some_and(|unit| unit.rule() == Rule::Exact) {
+            longest = longest.min(1);
+        }
         let scaled = self.codes().is_some() || b.codes().is_some();
-        Sum { k, longest, segments, scaled, c }
+        Sum { k, longest, segments, scaled, c, unit }
     }
 }
 

@@ -18,3 +18,4 @@ mod layouts;
 mod model;
 mod quantize;
 mod runs;
+mod units;
