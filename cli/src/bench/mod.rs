@@ -10,16 +10,18 @@
 //! another time cannot be compared. So a kernel is measured with its yardstick in rounds of short
 //! samples, and its share is that of the medians over the same rounds.
 //!
-//! To add a kernel: a line in `convert.rs` or `gemm.rs`.
+//! To add a kernel: a line in `convert.rs` or `gemm.rs`; `units.rs` has every unit of the library.
 
 mod convert;
 mod gemm;
 mod measure;
 mod report;
+mod units;
 mod yardstick;
 
 use clap::ValueEnum;
 use measure::{Round, contest};
+use quarter::mma::{UNITS, Unit};
 use quarter::recipe::Recipe;
 use report::Report;
 use std::str::FromStr;
@@ -36,9 +38,14 @@ copy of as many bytes in all. Median, lowest and highest are over rounds of shor
 which the yardstick is measured too; peak_share is the median over the yardstick's.
 With M of at most 16, several b are multiplied in turn, 256 MiB of them if 16 are as much, so that \
 they come from memory; \"packed\" are those that were packed before.
+units are products through matrix units of chips (`quarter units`), of standard normals in the first \
+format that each multiplies, as they are or, where its operands have scales, cast by 1x32:te-mx: 10^9 \
+multiply-adds a second of each thread, GMA/s/thread. No peak is known for them: peak_share is there \
+the share that they reach of the product of the same operands with sums in f32, measured in the \
+same rounds; 1 / peak_share is how many times as long the unit's sums take.
 JSON has one object a line: kernel, shape, threads, median, min, max, unit, peak_share.")]
 pub struct Args {
-    /// What to measure; both unless one is given
+    /// What to measure; conversions and products unless one is given
     #[arg(value_enum, value_name = "KERNELS")]
     what: Option<What>,
     /// M, N and K of a product; what is converted is a matrix [M, K]. Several may be given
@@ -47,6 +54,9 @@ pub struct Args {
     /// A recipe: its product of the forward pass, or all of its casts. Several may be given
     #[arg(long = "recipe", value_name = "NAME")]
     recipes: Vec<Recipe>,
+    /// A unit for `bench units`, which measures all if none is given. Several may be given
+    #[arg(long = "unit", value_name = "NAME")]
+    units: Vec<&'static Unit>,
     /// Print JSON lines
     #[arg(long)]
     json: bool,
@@ -65,6 +75,8 @@ enum What {
     Convert,
     /// Matrix products
     Gemm,
+    /// Matrix products through units of chips
+    Units,
 }
 
 /// M, N and K.
@@ -119,6 +131,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         "--seconds {}: from 0 to 3600",
         args.seconds
     );
+    let of_units = args.what == Some(What::Units);
+    anyhow::ensure!(of_units || args.units.is_empty(), "--unit is for `bench units`");
+    anyhow::ensure!(!of_units || args.recipes.is_empty(), "--recipe is not for `bench units`");
     let recipes = if args.recipes.is_empty() {
         RECIPES.iter().map(|name| Recipe::preset(name)).collect::<Result<_, _>>()?
     } else {
@@ -131,6 +146,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let bench = Bench { report: &report, threads, budget };
     report.head(threads)?;
     bench.machine()?;
+    if of_units {
+        let shapes = pick(&args.shapes, &[Shape { m: 256, n: 256, k: 1024 }]);
+        return units::run(&bench, shapes, pick(&args.units, UNITS));
+    }
     if args.what != Some(What::Gemm) {
         let shapes = pick(&args.shapes, &[Shape { m: 4096, n: 4096, k: 4096 }]);
         convert::run(&bench, shapes, &recipes)?;
@@ -143,7 +162,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn pick<'a>(given: &'a [Shape], default: &'a [Shape]) -> &'a [Shape] {
+fn pick<'a, T>(given: &'a [T], default: &'a [T]) -> &'a [T] {
     if given.is_empty() { default } else { given }
 }
 

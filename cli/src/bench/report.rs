@@ -11,6 +11,8 @@ use std::io::Write as _;
 pub enum Unit {
     /// Floating-point operations.
     Operations,
+    /// Multiply-adds of one of the threads.
+    MultiplyAdds,
     /// Bytes, read and written.
     Bytes,
 }
@@ -19,6 +21,7 @@ impl Unit {
     const fn text(self) -> &'static str {
         match self {
             Self::Operations => "GFLOP/s",
+            Self::MultiplyAdds => "GMA/s/thread",
             Self::Bytes => "GB/s",
         }
     }
@@ -44,6 +47,7 @@ pub struct Report {
 
 const KERNEL: usize = 40;
 const SHAPE: usize = 16;
+const UNIT: usize = 12;
 
 impl Report {
     pub const fn new(json: bool) -> Self {
@@ -56,7 +60,7 @@ impl Report {
         }
         let s = if threads == 1 { "" } else { "s" };
         self.line(&format!(
-            "{}, {threads} thread{s}\n\n{:KERNEL$} {:SHAPE$} {:>9} {:>9} {:>9} {:7}  {:>6}  of",
+            "{}, {threads} thread{s}\n\n{:KERNEL$} {:SHAPE$} {:>9} {:>9} {:>9} {:UNIT$}  {:>6}  of",
             Isa::best().name(),
             "kernel",
             "shape",
@@ -82,16 +86,22 @@ impl Report {
         let peak_share = yardstick.map_or(1.0, |(_, peak)| median / spread(peak)[0]);
         let unit = unit.text();
         if self.json {
-            let rounded = |x: f64| (x * 1e4).round() / 1e4;
+            // Few are far below 1.
+            let grain = |x: f64| if x < 0.1 { 1e7 } else { 1e4 };
+            let rounded = |x: f64| (x * grain(x)).round() / grain(x);
             let [median, min, max, peak_share] = [median, min, max, peak_share].map(rounded);
             let row = Row { kernel, shape, threads, median, min, max, unit, peak_share };
             return self.line(&serde_json::to_string(&row)?);
         }
         let share = yardstick.map_or_else(String::new, |(name, _)| {
-            format!("  {:>4.1} %  {name}", 100.0 * peak_share)
+            let percent = 100.0 * peak_share;
+            let digits = if percent < 0.95 { 2 } else { 1 };
+            format!("  {percent:>4.digits$} %  {name}")
         });
+        let digits = if median < 0.95 { 4 } else { 2 };
         self.line(&format!(
-            "{kernel:KERNEL$} {shape:SHAPE$} {median:9.2} {min:9.2} {max:9.2} {unit:7}{share}"
+            "{kernel:KERNEL$} {shape:SHAPE$} {median:9.digits$} {min:9.digits$} {max:9.digits$} \
+             {unit:UNIT$}{share}"
         ))
     }
 

@@ -2,6 +2,7 @@
 
 use crate::common::{Run, command, run};
 use quarter::Isa;
+use quarter::mma::UNITS;
 use serde_json::Value;
 
 fn bench(args: &[&str]) -> Run {
@@ -81,6 +82,32 @@ fn every_recipe_and_an_own_one_on_two_threads() {
     assert!(rows.iter().all(|row| !text(row, "kernel").contains("quantize")));
 }
 
+/// Through units, in the first format of each.
+#[test]
+fn products_through_units() {
+    let args = ["units", "--shape", "20x33x65", "--threads", "1"];
+    let all: Vec<_> = rows(&args);
+    let all: Vec<_> = all.iter().filter(|row| text(row, "kernel").starts_with("unit ")).collect();
+    assert_eq!(all.len(), UNITS.len());
+    for (unit, row) in UNITS.iter().zip(all) {
+        let first = format!("unit {unit}, {}", unit.inputs()[0].name());
+        assert!(text(row, "kernel").starts_with(&first), "{row}");
+        assert_eq!((text(row, "unit"), text(row, "shape")), ("GMA/s/thread", "20x33x65"), "{row}");
+        let [min, median, max] = ["min", "median", "max"].map(|key| row[key].as_f64().unwrap());
+        assert!(0.0 < min && min <= median && median <= max, "{row}");
+        assert!(row["peak_share"].as_f64().unwrap() > 0.0, "{row}");
+    }
+    let some = ["--unit", "b200-mxfp8", "--unit", "a100-tf32", "--threads", "2"];
+    let run = bench(&[&args[..3], &some].concat());
+    assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
+    let lines: Vec<_> = run.stdout.lines().filter(|line| line.starts_with("unit ")).collect();
+    assert_eq!(lines.len(), 2, "{}", run.stdout);
+    assert!(lines[0].starts_with("unit b200-mxfp8, e4m3:1x32:te-mx  "), "{}", lines[0]);
+    assert!(lines[1].starts_with("unit a100-tf32, tf32  "), "{}", lines[1]);
+    assert!(lines.iter().all(|line| line.contains(" GMA/s/thread ")), "{}", run.stdout);
+    assert!(lines.iter().all(|line| line.ends_with(" %  f32 sums")), "{}", run.stdout);
+}
+
 #[test]
 fn a_table_for_people() {
     let run = bench(&["convert", "--shape", "8x8x96", "--recipe", "mxfp8", "--threads", "1"]);
@@ -107,7 +134,10 @@ fn what_is_not_understood() {
         (&["--shape", "999999999x999999999x1"], 2, "too large"),
         (&["--shape", "99999999999999999999x1x1"], 2, "1024x1024x1024"),
         (&["--recipe", "fp8"], 2, "blockwise"),
-        (&["inspect"], 2, "possible values: convert, gemm"),
+        (&["inspect"], 2, "possible values: convert, gemm, units"),
+        (&["units", "--unit", "h100"], 2, "\"h100\" is no matrix unit (see `quarter units`)"),
+        (&["gemm", "--unit", "exact"], 1, "--unit is for `bench units`"),
+        (&["units", "--recipe", "mxfp8"], 1, "--recipe is not for `bench units`"),
         (&["--seconds=-1"], 1, "--seconds -1: from 0 to 3600"),
         (&["--seconds=nan"], 1, "--seconds NaN: from 0 to 3600"),
     ] {
