@@ -205,7 +205,12 @@ fn one_product_is_itself() {
             let got = one.dot();
             assert_eq!(got, want, "{unit}: {x:e} * {y:e} at {place}: {got:08x}, not {want:08x}");
         }
-        assert!(seen > 50, "{unit}, {specs:?}: {seen} products of 1000 are numbers of the output");
+        // Products of two f32 seldom are f32.
+        let least = if specs[0].bits() == 32 { 0 } else { 51 };
+        assert!(
+            seen >= least,
+            "{unit}, {specs:?}: {seen} products of 1000 are numbers of the output"
+        );
     }
 }
 
@@ -237,8 +242,11 @@ fn operands_that_do_not_fit_are_errors() {
             assert_eq!(unit.takes(a, b), takes, "{unit}, {} and {}", a.name(), b.name());
             if !takes {
                 let got = dot(&[0], &[0], scales);
-                let refused =
-                    matches!(got, Err(Error::Unit { unit: name, .. }) if name == unit.name());
+                let refused = match got {
+                    Err(Error::Unit { unit: name, .. }) => name == unit.name(),
+                    Err(Error::Cast { .. }) => has(a) && has(b),
+                    _ => false,
+                };
                 assert!(refused, "{unit}, {} and {}: {got:?}", a.name(), b.name());
                 continue;
             }

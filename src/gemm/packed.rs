@@ -176,7 +176,7 @@ impl Packed {
         }
     }
 
-    /// The bits of an element in the format that a unit takes it for: a code, a bf16, or TF32.
+    /// The bits of an element: a code, a bf16 or an f32.
     pub(super) fn bits(&self, row: usize, k: usize) -> u32 {
         match self.kind {
             Kind::Codes(_) => {
@@ -184,7 +184,7 @@ impl Packed {
                 u32::from(quads[k / QUAD].0[row % LANES].to_le_bytes()[k % QUAD])
             }
             Kind::Bf16 => self.get(row, k).to_bits() >> 16,
-            Kind::F32 => self.get(row, k).to_bits() >> 13,
+            Kind::F32 => self.get(row, k).to_bits(),
         }
     }
 

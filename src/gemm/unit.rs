@@ -279,11 +279,15 @@ fn view<'a>(
 pub(super) fn bits_of(operand: &Operand<'_>, unit: &Unit, row: usize, k: usize) -> u32 {
     match operand.elements {
         Elements::Codes { codes, stride, .. } => u32::from(codes[row * stride + k]),
-        Elements::Packed(packed) => packed.bits(row, k),
+        Elements::Packed(packed) => match (packed.kind(), format_of(operand, unit)) {
+            (Kind::F32, spec) if spec == &TF32 => packed.bits(row, k) >> 13,
+            _ => packed.bits(row, k),
+        },
         Elements::Values(values) => match format_of(operand, unit) {
             spec if spec == &table::BF16 => values.get(row, k).to_bits() >> 16,
             spec if spec == &table::F16 => u32::from(f16::from_f32(values.get(row, k)).to_bits()),
-            _ => values.get(row, k).to_bits() >> 13,
+            spec if spec == &TF32 => values.get(row, k).to_bits() >> 13,
+            _ => values.get(row, k).to_bits(),
         },
     }
 }

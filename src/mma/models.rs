@@ -187,7 +187,7 @@ units! {
         rule: Rule::BfDot { extended: true },
         ..ARM_BFDOT
     };
-    /// No hardware: the exact sum of everything, rounded once.
+    /// No hardware: the exact sum of everything, rounded once; what is too small, and −0, is +0.
     EXACT = Unit {
         name: "exact",
         hardware: "none: the exact sum, one rounding to nearest even",

@@ -46,6 +46,7 @@ fn encode(sum: &Wide, spec: &FormatSpec, kept: i32, round: Round) -> u32 {
 }
 
 /// The f32 nearest to a sum.
+#[cfg(feature = "std")] // for the fast path of products
 pub(super) fn nearest_f32(sum: &Wide) -> u32 {
     encode(sum, &table::F32, 23, Round::NearestEven)
 }

@@ -74,7 +74,7 @@ pub(super) const TF32_ONLY: Inputs = Inputs { specs: &[&TF32], names: "tf32" };
 /// Gaudi 3: 16 bits and 8 bits.
 pub(super) const GAUDI: Inputs =
     Inputs { specs: &[&table::F8E4M3, &table::F8E5M2, &table::BF16], names: "e4m3, e5m2, bf16" };
-/// Whatever products of f64 hold exactly.
+/// Whatever products of two f32 are.
 pub(super) const ANY: Inputs = Inputs {
     specs: &[
         &table::F8E4M3,
@@ -86,9 +86,9 @@ pub(super) const ANY: Inputs = Inputs {
         &table::F4E2M1,
         &table::F16,
         &table::BF16,
-        &TF32,
+        &table::F32,
     ],
-    names: "e4m3, e5m2, e4m3fnuz, e5m2fnuz, e2m3, e3m2, e2m1, f16, bf16, tf32",
+    names: "e4m3, e5m2, e4m3fnuz, e5m2fnuz, e2m3, e3m2, e2m1, f16, bf16, f32",
 };
 
 impl Unit {
@@ -154,12 +154,19 @@ impl Unit {
     }
 
     /// # Errors
-    /// [`Error::Unit`] unless it multiplies these formats.
+    /// [`Error::Unit`] unless it multiplies these formats; [`Error::Cast`] for two that it does, but
+    /// not with each other.
     pub(crate) fn check(&self, a: &FormatSpec, b: &FormatSpec) -> Result<(), Error> {
         if self.takes(a, b) {
             return Ok(());
         }
-        let got = if self.inputs.specs.contains(&a) { b } else { a }.name();
+        let has = |spec| self.inputs.specs.contains(&spec);
+        if has(a) && has(b) {
+            let why = "units multiply formats of more than 8 bits with their own kind only: give \
+                       both operands the same format";
+            return Err(Error::Cast { why });
+        }
+        let got = if has(a) { b } else { a }.name();
         Err(Error::Unit { unit: self.name, expected: self.inputs.names, got })
     }
 }

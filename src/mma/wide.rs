@@ -36,6 +36,7 @@ impl Wide {
     }
 
     /// An f32 that is finite.
+    #[cfg(feature = "std")] // for the fast path of products
     pub fn of_f32(x: f32) -> Self {
         let bits = x.to_bits();
         let (mantissa, field) = (u64::from(bits & 0x007f_ffff), (bits >> 23 & 0xff) as i32);

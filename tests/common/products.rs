@@ -26,6 +26,7 @@ impl Codes {
             "f16" => Self::Half(codes.iter().map(|x| f16::from_bits(*x as u16)).collect()),
             "bf16" => Self::Brain(codes.iter().map(|x| bf16::from_bits(*x as u16)).collect()),
             "tf32" => Self::Single(codes.iter().map(|x| f32::from_bits(x << 13)).collect()),
+            "f32" => Self::Single(codes.iter().map(|x| f32::from_bits(*x)).collect()),
             _ => {
                 let id = spec.id().unwrap();
                 let (granularity, scales) = match scales {
