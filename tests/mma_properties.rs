@@ -266,6 +266,9 @@ fn operands_that_do_not_fit_are_errors() {
                 let got = dot(&[0], &[0], wrong);
                 assert!(matches!(got, Err(Error::Length { .. })), "{unit}: {got:?}");
             }
+            if a.bits() == 32 {
+                continue; // every u32 is a code
+            }
             for (spec, x, y) in [(a, 1_u32 << a.bits(), 0), (b, 0, 1 << b.bits())] {
                 match dot(&[0, x], &[0, y], scales) {
                     Err(Error::Code { format, bits, got }) => {
