@@ -86,7 +86,8 @@ fn nearest(sum: i128, exponent: i32) -> u32 {
     let lost = u64::from(magnitude & ((1 << shift) - 1) != 0);
     let x = (kept | lost) as f64;
     let scaled = scale(x, exponent + shift);
-    (if sum < 0 { -scaled } else { scaled } as f32).to_bits()
+    // No −0 of what is too small.
+    (if sum < 0 { -scaled } else { scaled } as f32 + 0.0).to_bits()
 }
 
 /// x · 2^exponent, x below 2^53; exact in f64 wherever f32 has numbers near.
