@@ -31,6 +31,15 @@
 //! K is not, because products of 8-bit codes are exact in f32 and their sums never
 //! subnormal, and because that is what `vdpbf16ps` computes then.
 
+//!
+//! # Through a matrix unit
+//!
+//! With [`Accumulation::unit`] sums are those of a chip's [`Unit`](crate::mma::Unit) instead. Its
+//! chain runs over all of K, from C on where beta is 1, alpha is 1 or not given, and no operand has
+//! scales but a tensor's of 1. K is cut at multiples of the interval of promotion if one is given, in [`split_k`](Accumulation::split_k) parts, and at
+//! the edges of scale blocks, unless they are inputs of the unit (MXFP8). Wherever it is, or scales
+//! meet it, each chain begins at +0, its result joins as p does above, and C is added as above.
+
 pub mod reference;
 
 mod blocked;

@@ -45,20 +45,20 @@ impl BlockSum {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Accumulation {
     /// Partial sums join after this many elements of K, at least 1, and at every edge of a block
-    /// of scales; none means 1,024.
+    /// of scales; none means 1,024, and through a unit never.
     pub promote: Option<u32>,
     /// How blocks with f32 scales join; none means as the casts' engine does. Without such blocks
     /// a recipe refuses it, and a product ignores it.
     pub block_sum: Option<BlockSum>,
-    /// The unit's fast, less precise accumulation (TransformerEngine's
-    /// `use_split_accumulator=False`, torch's `use_fast_accum=True`). Only models of hardware
-    /// units read it: the exact product is the same.
+    /// Fast, less precise accumulation (TransformerEngine's `use_split_accumulator=False`, torch's
+    /// `use_fast_accum=True`). A product does not read it: where a recipe is put
+    /// on a unit, it leaves out the promotion.
     pub fast: bool,
     /// The matrix unit whose sums these are, instead of f32: none of its chains is cut but by
     /// `promote`, `split_k` and blocks of scales.
     pub unit: Option<&'static Unit>,
-    /// The parts of K that a unit's blocks of threads sum apart, each whole steps of the unit, which
-    /// are then added in f32 in order; without a unit nothing is split.
+    /// The parts of K that are summed apart, as far as possible alike and whole steps of the unit, and
+    /// then added in f32 in order; without a unit nothing is split.
     pub split_k: Option<u32>,
 }
 
