@@ -24,30 +24,27 @@ pub(crate) fn exponents(least: i32, values: &[Line], out: &mut [Line]) {
 /// Continues the chains of c over all of K.
 #[inline(always)]
 pub(crate) fn chain(t: &Chain<'_>, c: &mut Accumulators) {
-    for (r, c) in c.iter_mut().enumerate().take(t.rows) {
-        match t.rule {
-            Rule::Fused(rule) if t.small && narrow_fits(&rule, t) && moderate(c) => {
-                narrow(t, rule, r, c);
-            }
-            Rule::Fused(rule) => fused(t, rule, r, c),
-            Rule::Cdna3 { products, halves } => {
-                cdna3(t, products as usize, halves, r, c);
-            }
-            Rule::FmaPairs => {
-                for k in (0..t.depth).step_by(2) {
-                    // The odd element first; beyond the end it is zero.
-                    if k + 1 < t.depth {
-                        fma_flushed(t.a[k + 1].f32(r), &t.b[k + 1], c);
-                    } else {
-                        fma_flushed(0.0, &Line::ZERO, c);
-                    }
-                    fma_flushed(t.a[k].f32(r), &t.b[k], c);
+    let c = &mut c[..t.rows];
+    match t.rule {
+        Rule::Fused(rule) => {
+            for (r, c) in c.iter_mut().enumerate() {
+                if t.small && narrow_fits(&rule, t) && moderate(c) {
+                    narrow(t, rule, r, c);
+                } else {
+                    fused(t, rule, r, c);
                 }
             }
-            Rule::Amx => amx(t, r, c),
-            Rule::BfDot { extended } => bf_dot(t, extended, r, c),
-            Rule::Exact => debug_assert!(false, "has a path of its own"),
         }
+        Rule::Cdna3 { products, halves } => {
+            for (r, c) in c.iter_mut().enumerate() {
+                cdna3(t, products as usize, halves, r, c);
+            }
+        }
+        // Each step waits for the one before it: rows go side by side.
+        Rule::FmaPairs => fma_pairs(t, c),
+        Rule::Amx => amx(t, c),
+        Rule::BfDot { extended } => bf_dot(t, extended, c),
+        Rule::Exact => debug_assert!(false, "has a path of its own"),
     }
 }
 
@@ -353,6 +350,7 @@ fn ftz(x: f64) -> f32 {
 }
 
 const QUIET_X86: u32 = 0xffc0_0000;
+const QUIET_ARM: u32 = 0x7fc0_0000;
 
 #[inline(always)]
 fn x86(x: f32) -> u32 {
@@ -377,16 +375,34 @@ fn fma_flushed(x: f32, y: &Line, c: &mut Line) {
 }
 
 #[inline(always)]
-fn amx(t: &Chain<'_>, r: usize, c: &mut Line) {
-    for from in (0..t.depth).step_by(32) {
-        let mut chains = [Line::ZERO; 2];
-        for k in from..t.depth.min(from + 32) {
-            fma_flushed(t.a[k].f32(r), &t.b[k], &mut chains[k % 2]);
+fn fma_pairs(t: &Chain<'_>, c: &mut [Line]) {
+    for k in (0..t.depth).step_by(2) {
+        // The odd element first; beyond the end there are zeros.
+        let odd = |lines: &[Line]| if k + 1 < t.depth { lines[k + 1] } else { Line::ZERO };
+        for (a, b) in [(odd(t.a), odd(t.b)), (t.a[k], t.b[k])] {
+            for (r, c) in c.iter_mut().enumerate() {
+                fma_flushed(a.f32(r), &b, c);
+            }
         }
-        for j in 0..LANES {
-            let add = |a: f32, b: f32| x86(ftz(daz(a) + daz(b)));
-            let sum = add(chains[0].f32(j), chains[1].f32(j));
-            c.0[j] = add(c.f32(j), f32::from_bits(sum));
+    }
+}
+
+#[inline(always)]
+fn amx(t: &Chain<'_>, c: &mut [Line]) {
+    for from in (0..t.depth).step_by(32) {
+        let mut chains = [[Line::ZERO; LANES]; 2];
+        for k in from..t.depth.min(from + 32) {
+            for (r, chain) in chains[k % 2].iter_mut().enumerate().take(c.len()) {
+                fma_flushed(t.a[k].f32(r), &t.b[k], chain);
+            }
+        }
+        let [even, odd] = &chains;
+        for (c, (even, odd)) in c.iter_mut().zip(even.iter().zip(odd)) {
+            for j in 0..LANES {
+                let add = |a: f32, b: f32| x86(ftz(daz(a) + daz(b)));
+                let sum = add(even.f32(j), odd.f32(j));
+                c.0[j] = add(c.f32(j), f32::from_bits(sum));
+            }
         }
     }
 }
@@ -401,24 +417,27 @@ fn odd(x: f64) -> f32 {
 }
 
 #[inline(always)]
-fn bf_dot(t: &Chain<'_>, extended: bool, r: usize, c: &mut Line) {
+fn bf_dot(t: &Chain<'_>, extended: bool, c: &mut [Line]) {
     for k in (0..t.depth).step_by(2) {
         // Beyond the end there are zeros.
         let second = |lines: &[Line]| if k + 1 < t.depth { lines[k + 1] } else { Line::ZERO };
-        let (x0, x1) = (t.a[k].f32(r), second(t.a).f32(r));
-        let (first, second) = (&t.b[k], second(t.b));
-        for j in 0..LANES {
-            let (y0, y1) = (first.f32(j), second.f32(j));
-            let d = if extended {
-                let (p0, p1) = (f64::from(x0) * f64::from(y0), f64::from(x1) * f64::from(y1));
-                sum_to_odd(p0, p1) as f32 + c.f32(j)
+        let [x, y] = [t.a, t.b].map(|lines| [lines[k], second(lines)]);
+        for (r, c) in c.iter_mut().enumerate() {
+            let (x0, x1) = (x[0].f32(r), x[1].f32(r));
+            if extended {
+                for j in 0..LANES {
+                    let p0 = f64::from(x0) * f64::from(y[0].f32(j));
+                    let p1 = f64::from(x1) * f64::from(y[1].f32(j));
+                    c.0[j] = unless_nan(sum_to_odd(p0, p1) as f32 + c.f32(j), QUIET_ARM);
+                }
             } else {
-                let product = |x: f32, y: f32| odd(daz(x) * daz(y));
-                let (p0, p1) = (product(x0, y0), product(x1, y1));
-                let sum = odd(sum_to_odd(f64::from(p0), f64::from(p1)));
-                odd(sum_to_odd(f64::from(sum), daz(c.f32(j))))
-            };
-            c.0[j] = unless_nan(d, 0x7fc0_0000);
+                for j in 0..LANES {
+                    let product = |x: f32, y: f32| f64::from(odd(daz(x) * daz(y)));
+                    let (p0, p1) = (product(x0, y[0].f32(j)), product(x1, y[1].f32(j)));
+                    let sum = f64::from(odd(sum_to_odd(p0, p1)));
+                    c.0[j] = unless_nan(odd(sum_to_odd(sum, daz(c.f32(j)))), QUIET_ARM);
+                }
+            }
         }
     }
 }
