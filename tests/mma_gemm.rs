@@ -9,8 +9,8 @@ use quarter::gemm::{
     Accumulation, GemmInput, GemmOptions, Packed, Workspace, gemm_nt, gemm_nt_in, reference,
 };
 use quarter::mma::{
-    ADA_FP8, B200_FP8, B200_MXFP8, CDNA3_FP8, EXACT, H100_16BIT, H100_WGMMA_FP8,
-    HOPPER_MMA_SYNC_FP8, Unit, VDPBF16PS,
+    ADA_FP8, ADA_FP8_F16, ARM_BFDOT, B200_FP8, B200_MXFP8, CDNA3_FP8, EXACT, H100_16BIT,
+    H100_WGMMA_FP8, HOPPER_MMA_SYNC_FP8, HOPPER_MMA_SYNC_FP8_F16, Unit, VDPBF16PS,
 };
 use quarter::recipe::{Pass, Recipe, presets};
 use quarter::tensor::{Cast, MatMut, MatRef, QuantizeOptions, Quantized, quantize};
@@ -77,6 +77,7 @@ fn scales_promotion_and_split_k() {
         (&B200_MXFP8, "e4m3:1x32:te-mx*e5m2:1x32:te-mx"),
         (&B200_MXFP8, "e2m1:1x32:ocp-floor*e2m3:1x32:ocp-floor"),
         (&CDNA3_FP8, "e4m3fnuz:tensor:torchao*e5m2fnuz:tensor:torchao"),
+        (&HOPPER_MMA_SYNC_FP8_F16, "e4m3:tensor:torchao*e4m3:tensor:torchao"),
         (&EXACT, "e4m3:tensor:torchao*e4m3:tensor:torchao"),
     ];
     let shapes = [(1, 40, 300), (3, 33, 129), (2, 5, 0), (37, 17, 260)];
@@ -119,7 +120,7 @@ fn sixteen_bits() {
     let [a, b] = [values(m * k, 1), values(n * k, 2)]
         .map(|x| x.into_iter().map(bf16::from_f32).collect::<Vec<_>>());
     let inputs = (MatRef::new(&a, m, k).unwrap().into(), MatRef::new(&b, n, k).unwrap().into());
-    for unit in [&H100_16BIT, &VDPBF16PS] {
+    for unit in [&H100_16BIT, &VDPBF16PS, &ARM_BFDOT] {
         let options =
             GemmOptions::new().sums(Accumulation { unit: Some(unit), ..Accumulation::F32 });
         check(inputs, &options.accumulate(1.0), &values(m * n, 3), unit.name());
@@ -146,10 +147,6 @@ fn where_c_joins() {
     let plain = GemmOptions::new();
     assert_eq!(d(plain.accumulate(1.0)), 16_777_218.0);
     assert_eq!(d(plain.accumulate(1.0).alpha(1.0)), 16_777_218.0);
-    assert_eq!(
-        d(plain.accumulate(1.0).sums(Accumulation { promote: Some(32), ..sums })),
-        16_777_218.0
-    );
     let promoted = Accumulation { promote: Some(32), ..sums };
     let mut late = [16_777_216.0_f32];
     let out = MatMut::new(&mut late, 1, 1).unwrap();
@@ -214,4 +211,51 @@ fn what_does_not_fit_is_an_error() {
     assert!(none.to_string().contains("not bf16"));
     let text = presets::tensorwise().to_string().replace("+fast", "+unit=ampere");
     assert!(text.parse::<Recipe>().unwrap_err().to_string().contains("ampere"));
+}
+
+/// C that is no f16 is rounded first where sums are, also without products.
+#[test]
+fn c_of_f16_sums() {
+    let codes = |rows: usize, k: usize| {
+        let scales = quarter::tensor::Scales::from_scale(1.0);
+        let all = vec![0x38; rows * k];
+        let e4m3 = quarter::FormatId::F8E4M3;
+        Quantized::from_parts(e4m3, (rows, k), quarter::Granularity::Tensor, all, scales).unwrap()
+    };
+    for k in [0, 3, 30, 40] {
+        for unit in [&ADA_FP8_F16, &HOPPER_MMA_SYNC_FP8_F16] {
+            let (a, b) = (codes(3, k), codes(2, k));
+            let sums = Accumulation { unit: Some(unit), ..Accumulation::F32 };
+            let options = GemmOptions::new().sums(sums).accumulate(1.0);
+            let held = [0.1, 1e6, -1e-9, 2049.0, f32::NAN, -0.0];
+            check(((&a).into(), (&b).into()), &options, &held, &format!("{unit}, K = {k}"));
+        }
+    }
+}
+
+/// Parts of K are summed apart, promoted from their own beginning on, and added in order.
+#[test]
+fn parts_of_k() {
+    let unit = &H100_WGMMA_FP8;
+    let (m, n, k) = (3, 4, 384);
+    let a = cast_to("e4m3:tensor:te-current-pow2", &values(m * k, 1), m, k);
+    let b = cast_to("e4m3:tensor:te-current-pow2", &values(n * k, 2), n, k);
+    let run = |from: usize, to: usize, promote, split_k| {
+        let part = |q: &Quantized, rows: usize| {
+            let codes = (0..rows).flat_map(|r| q.codes()[r * k + from..r * k + to].to_vec());
+            let (codes, shape, scales) = (codes.collect(), (rows, to - from), q.scales().clone());
+            Quantized::from_parts(q.format(), shape, q.granularity(), codes, scales).unwrap()
+        };
+        let mut d = vec![0.0_f32; m * n];
+        let sums = Accumulation { unit: Some(unit), promote, split_k, ..Accumulation::F32 };
+        let out = MatMut::new(&mut d, m, n).unwrap();
+        gemm_nt(&part(&a, m), &part(&b, n), out, &GemmOptions::new().sums(sums)).unwrap();
+        d
+    };
+    for promote in [None, Some(128)] {
+        let parts = [run(0, 192, promote, None), run(192, 384, promote, None)];
+        let sums: Vec<f32> = parts[0].iter().zip(&parts[1]).map(|(x, y)| x + y).collect();
+        // The scales are powers of two: they may as well be applied to the parts.
+        assert_eq!(run(0, 384, promote, Some(2)), sums, "{promote:?}");
+    }
 }

@@ -247,7 +247,7 @@ impl Job<'_> {
         own: &mut [Part],
     ) -> Result<u32, Error> {
         let (top, bottom) = place.rows;
-        let height = self.plan.kernels.rows;
+        let height = if self.unit.is_some() { LANES } else { self.plan.kernels.rows };
         let panels = (bottom - top).div_ceil(height);
         if own.len() < 2 || panels < 2 {
             let sink = Sink::Target(target);

@@ -37,8 +37,9 @@
 //! With [`Accumulation::unit`] sums are those of a chip's [`Unit`](crate::mma::Unit) instead. Its
 //! chain runs over all of K, from C on where beta is 1, alpha is 1 or not given, and no operand has
 //! scales but a tensor's of 1. K is cut at multiples of the interval of promotion if one is given, in [`split_k`](Accumulation::split_k) parts, and at
-//! the edges of scale blocks, unless they are inputs of the unit (MXFP8). Wherever it is, or scales
-//! meet it, each chain begins at +0, its result joins as p does above, and C is added as above.
+//! the edges of scale blocks, unless they are inputs of the unit (MXFP8). Where any of these is
+//! given, each chain begins at +0, its result joins as p does above, parts are added in order, and C
+//! is added as above. A unit that sums in f16 rounds C to that first.
 
 pub mod reference;
 
@@ -90,7 +91,8 @@ pub struct GemmStats {
 /// [`Error::Cast`] for scales that vary along K within a group of rows, codes as C, a packed left
 /// operand, or a packed right one that is cut elsewhere than at multiples of 4;
 /// [`Error::Recipe`] for scales that do not go together, or f32 blocks of two engines or of none
-/// without a block sum; [`Error::Range`] for an interval of 0. Nothing is written then.
+/// without a block sum; [`Error::Range`] for an interval or parts of K of 0; [`Error::Unit`] and
+/// [`Error::Cast`] for operands or an interval that a unit cannot have. Nothing is written then.
 /// [`Error::Memory`], after which some results may have been.
 ///
 /// ```

@@ -85,7 +85,8 @@ impl<'a> GemmOptions<'a> {
         Self { c: Addend::Matrix(beta, c), ..self }
     }
 
-    /// The same with what the output holds for C: gradients of micro-batches add up so.
+    /// The same with what the output holds for C: gradients of micro-batches add up so. Through a
+    /// matrix unit a C may be [what its chain begins with](super#through-a-matrix-unit).
     pub const fn accumulate(self, beta: f32) -> Self {
         Self { c: Addend::Output(beta), ..self }
     }

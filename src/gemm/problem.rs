@@ -18,6 +18,10 @@ pub(super) struct Problem<'a> {
     pub sums: Sums,
     /// Where segments begin, and K at the end: at least 0.
     pub cuts: &'a [usize],
+    /// The elements of K of the parts that a unit sums apart.
+    pub part: Option<usize>,
+    /// Whether the sums of a unit's chains join others in f32.
+    pub joins: bool,
     pub options: &'a GemmOptions<'a>,
 }
 
@@ -75,11 +79,13 @@ impl<'a> Problem<'a> {
         }
         let cutting = unit.is_none_or(super::unit::cuts);
         let blocks = [a, b].map(|operand| operand.scaling.filter(|_| cutting)?.block());
-        cut(a.k, [Some(interval), split, blocks[0], blocks[1]], cuts)?;
+        cut(a.k, split, [Some(interval), blocks[0], blocks[1]], cuts)?;
         if let Elements::Packed(packed) = b.elements {
             packed.check(cuts)?;
         }
-        Ok(Self { a, b, sums, cuts, options })
+        let scaled = cutting && sums != Sums::After;
+        let joins = promote.is_some() || split_k.is_some() || scaled;
+        Ok(Self { a, b, sums, cuts, part: split, joins, options })
     }
 
     /// M and N.
@@ -88,20 +94,32 @@ impl<'a> Problem<'a> {
     }
 }
 
-/// Cuts 0..k at every multiple of each interval.
+/// Cuts 0..k at the beginnings of its parts, and there at every multiple of each interval; the first
+/// is counted from a part's beginning, the others, of scales, from 0.
 ///
 /// # Errors
 /// [`Error::Memory`].
-fn cut(k: usize, intervals: [Option<usize>; 4], cuts: &mut Vec<usize>) -> Result<(), Error> {
+fn cut(
+    k: usize,
+    part: Option<usize>,
+    intervals: [Option<usize>; 3],
+    cuts: &mut Vec<usize>,
+) -> Result<(), Error> {
     cuts.clear();
-    let most = intervals.iter().flatten().map(|n| k.div_ceil(*n));
-    let elements = most.fold(1_usize, usize::saturating_add);
+    let part = part.unwrap_or(usize::MAX);
+    let [promote, blocks @ ..] = intervals;
+    let most = intervals.iter().flatten().chain([&part]).map(|n| k.div_ceil(*n));
+    let elements = most.fold(2_usize, usize::saturating_add).saturating_add(k.div_ceil(part));
     let error = Error::Memory { what: "segments of a matrix product", elements };
     cuts.try_reserve(elements).map_err(|_| error)?;
     let mut at = 0;
     while at < k {
         cuts.push(at);
-        let edges = intervals.iter().flatten().map(|n| (at / n + 1).saturating_mul(*n));
+        let begin = at / part * part;
+        let promoted =
+            promote.map(|n| begin.saturating_add(((at - begin) / n + 1).saturating_mul(n)));
+        let edges = blocks.iter().flatten().chain([&part]);
+        let edges = edges.map(|n| (at / n + 1).saturating_mul(*n)).chain(promoted);
         at = edges.min().unwrap_or(k).min(k);
     }
     cuts.push(k);

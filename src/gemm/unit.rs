@@ -15,11 +15,13 @@ use super::packed::Kind;
 use super::problem::Problem;
 use super::sums::Sums as Rule;
 use super::workspace::{Part, room};
+use crate::arch::Kernels;
 use crate::arch::tile::{Join, LANES, Line};
 use crate::arch::units::{Chain, NO_SCALE, Output};
 use crate::error::Error;
 use crate::format::{FormatSpec, table};
 use crate::mma::{self, Fused, TF32, Unit};
+use crate::scale::{Granularity, ScaleFormat};
 use crate::slice::Values;
 use half::f16;
 use std::vec::Vec;
@@ -66,7 +68,7 @@ pub(super) fn check(
     unit.check(format_of(a, unit), format_of(b, unit))?;
     let mx = |operand: &Operand<'_>| {
         let form = operand.scaling.map(|scaling| (scaling.scales.format(), scaling.block()));
-        form == Some((crate::scale::ScaleFormat::E8M0, Some(32)))
+        form == Some((ScaleFormat::E8M0, Some(32)))
     };
     if scaled(unit) && promote.is_some_and(|n| n % 32 != 0) {
         let why = "this unit multiplies blocks of 32: promote at multiples of 32";
@@ -95,8 +97,7 @@ pub(super) fn begins_with_c(problem: &Problem<'_>) -> bool {
     // A scale is as good as an alpha.
     let plain = |operand: &Operand<'_>| {
         operand.scaling.is_none_or(|scaling| {
-            let one = scaling.scales.len() == 1 && scaling.block().is_none();
-            one && scaling.scales.scale_inv(0) == 1.0
+            scaling.granularity == Granularity::Tensor && scaling.scales.scale_inv(0) == 1.0
         })
     };
     let scales = options.sums.unit.is_some_and(scaled) || (plain(&problem.a) && plain(&problem.b));
@@ -188,9 +189,9 @@ impl Job<'_> {
     fn chains(&self, unit: &Unit, rows: usize, [a, b]: [&Panel<'_>; 2], sums: &mut [Line; LANES]) {
         let kernels = self.plan.kernels;
         let scaled = scaled(unit);
-        let joins = self.cuts.len() > 2 || (self.problem.sums != Rule::After && !scaled);
+        let Problem { joins, part, .. } = *self.problem;
         let join = if scaled { Join::Add } else { self.plan.join };
-        let mut at = 0;
+        let (mut at, mut total) = (0, None);
         for (segment, lines) in self.segments.iter().enumerate() {
             let range = at..at + *lines as usize;
             at = range.end;
@@ -212,11 +213,18 @@ impl Job<'_> {
                 mma::chain(kernels, &chain, sums);
                 continue;
             }
+            if from > 0 && part.is_some_and(|part| from % part == 0) {
+                add(kernels, rows, &mut total, sums);
+            }
             let mut p = [Line::ZERO; LANES];
             mma::chain(kernels, &chain, &mut p);
             let scale = |panel: &Panel<'_>| panel.scales.get(segment).copied();
             let scales = [a, b].map(|panel| scale(panel).unwrap_or(Line::ZERO));
             kernels.join(join, rows, &scales, &p, sums);
+        }
+        if total.is_some() {
+            add(kernels, rows, &mut total, sums);
+            *sums = total.unwrap_or([Line::ZERO; LANES]);
         }
     }
 
@@ -264,6 +272,20 @@ impl Job<'_> {
     }
 }
 
+/// A part's sums join those of the parts before it, and begin anew.
+fn add(
+    kernels: &Kernels,
+    rows: usize,
+    total: &mut Option<[Line; LANES]>,
+    sums: &mut [Line; LANES],
+) {
+    let part = core::mem::replace(sums, [Line::ZERO; LANES]);
+    match total {
+        None => *total = Some(part),
+        Some(total) => kernels.join(Join::Add, rows, &[Line::ZERO; 2], &part, total),
+    }
+}
+
 /// Panel i of some.
 fn view<'a>(
     lines: &'a [Line],
@@ -294,13 +316,16 @@ pub(super) fn bits_of(operand: &Operand<'_>, unit: &Unit, row: usize, k: usize) 
 
 /// The sum of one output by the unit's definition, from c on where it begins with that.
 pub(super) fn sum(problem: &Problem<'_>, unit: &Unit, (row, col): (usize, usize), c: f32) -> f32 {
-    let Problem { a, b, sums, cuts, .. } = problem;
+    let Problem { a, b, sums, cuts, part, joins, .. } = problem;
     let half = unit.output() == Output::F16;
     let begin = if half { u32::from(f16::from_f32(c).to_bits()) } else { c.to_bits() };
     let specs = [a, b].map(|operand| format_of(operand, unit));
     let scaled = scaled(unit);
-    let joins = cuts.len() > 2 || (*sums != Rule::After && !scaled);
-    let mut acc = c;
+    let value = |bits: u32| match half {
+        true => f16::from_bits(bits as u16).to_f32(),
+        false => f32::from_bits(bits),
+    };
+    let (mut acc, mut total) = (value(begin), None);
     for segment in cuts.windows(2) {
         let codes = |operand: &Operand<'_>, row| -> Vec<u32> {
             (segment[0]..segment[1]).map(|k| bits_of(operand, unit, row, k)).collect()
@@ -316,16 +341,20 @@ pub(super) fn sum(problem: &Problem<'_>, unit: &Unit, (row, col): (usize, usize)
         };
         let (x, y) = (codes(a, row), codes(b, col));
         let (x, y) = ((specs[0], &x[..]), (specs[1], &y[..]));
-        let begin = if joins { 0 } else { begin };
+        let begin = if *joins { 0 } else { begin };
+        if segment[0] > 0 && part.is_some_and(|part| segment[0] % part == 0) {
+            total = Some(total.map_or(acc, |total: f32| total + acc));
+            acc = 0.0;
+        }
         // The problem's checks are the unit's.
         let d = unit.dot_scaled(x, y, &scales, begin).unwrap_or(u32::MAX);
-        let d = if half { f16::from_bits(d as u16).to_f32() } else { f32::from_bits(d) };
+        let d = value(d);
         let sums = if scaled { Rule::After } else { *sums };
-        acc = if joins {
+        acc = if *joins {
             super::reference::joined(problem, sums, (row, col), segment[0], acc, d)
         } else {
             d
         };
     }
-    acc
+    total.map_or(acc, |total| total + acc)
 }

@@ -10,8 +10,9 @@ use std::vec::Vec;
 /// its part), sums of at most 2,048 rows of them where K is longer than 8,192, and less than 4 MiB a
 /// thread for the left operand. More is held where one segment of K is longer than 8,192; for results
 /// that wait, 4 bytes each, where threads share the columns; for codes that are given packed, a byte
-/// each; and for each thread that computes groups apart. Through a matrix unit: 8 bytes for each
-/// element of sixteen rows of a, or of more where that is at most 2 MiB, and of 32 rows of b.
+/// each; and for each thread that computes groups apart. Through a matrix unit, for each
+/// thread: 8 bytes for each element of sixteen rows of a, or of more where that is at most 2 MiB, and
+/// of 32 rows of b, whatever K is, and their scales.
 ///
 /// ```
 /// use quarter::gemm::{GemmOptions, Workspace, gemm_nt_in};

@@ -117,7 +117,7 @@ impl Unit {
         if scales.len() != expected {
             return Err(Error::Length { what: "scales of blocks", expected, got: scales.len() });
         }
-        for (spec, codes) in [a, b] {
+        for (spec, codes) in [a, b, (accumulator(self.output), &[c])] {
             if let Some(code) = codes.iter().find(|code| u64::from(**code) > spec.code_mask()) {
                 let (format, bits) = (spec.name(), spec.bits());
                 return Err(Error::Code { format, bits, got: *code });

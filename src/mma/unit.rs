@@ -10,14 +10,13 @@ use core::str::FromStr;
 /// A matrix unit of a chip: what it multiplies, and how it adds.
 ///
 /// ```
-/// use quarter::mma::{ADA_FP8, H100_WGMMA_FP8, Unit};
+/// use quarter::mma::{H100_WGMMA_FP8, Unit};
 /// assert_eq!("h100-wgmma-fp8".parse::<&Unit>()?, &H100_WGMMA_FP8);
 /// // 1 + 31 · 2⁻¹⁴: each small product is cut off by itself.
 /// let (e4m3, one, small) = (quarter::FormatId::F8E4M3.spec(), 0x38, 0x04);
 /// let codes = |first| { let mut codes = [small; 32]; codes[0] = first; codes };
 /// let d = H100_WGMMA_FP8.dot((e4m3, &codes(one)), (e4m3, &codes(one)), 0)?;
 /// assert_eq!(f32::from_bits(d), 1.0);
-/// # let _ = ADA_FP8;
 /// # Ok::<(), quarter::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +43,8 @@ pub enum Evidence {
     Definition,
 }
 
-/// NVIDIA's TF32: an f32 without its lower 13 bits.
+/// NVIDIA's TF32: an f32 without its lower 13 bits. They are cut off, also of a NaN, which may become
+/// Inf.
 pub const TF32: FormatSpec = match FormatSpec::custom("tf32", 8, 10, 127, Specials::Ieee) {
     Ok(spec) => spec,
     Err(_) => panic!("a row of the table"),
@@ -128,7 +128,7 @@ impl Unit {
         self.evidence
     }
 
-    /// Where it is from, and what is open.
+    /// Where it is from. What is open stands at the unit's constant, and in the [module](super).
     #[must_use]
     pub const fn source(&self) -> &'static str {
         self.source

@@ -81,7 +81,8 @@ impl FromStr for Operand {
 
 /// One product D\[M,N\] = Σₖ a\[M,K\] · b\[N,K\].
 ///
-/// Prints and parses as `A*B[+promote=N][+sum=BLOCKSUM][+unit=NAME][+split-k=N][+fast]`.
+/// Prints and parses as `A*B[+promote=N][+sum=BLOCKSUM][+unit=NAME][+split-k=N][+fast]`. A unit that
+/// is named is promoted as the text says; [`on`](Self::on) chooses an interval.
 ///
 /// ```
 /// use quarter::recipe::{BlockSum, GemmRecipe};
@@ -121,9 +122,13 @@ impl GemmRecipe {
     /// and DeepGEMM do it; the interval of cuBLAS is not published.
     ///
     /// # Errors
-    /// [`Error::Unit`] for operands that it does not multiply, [`Error::Recipe`] for scales or an
-    /// interval that it cannot have.
+    /// [`Error::Unit`] or [`Error::Cast`] for operands that it does not multiply, [`Error::Recipe`]
+    /// for scales or an interval that it cannot have, and a product that has a unit.
     pub fn on(self, unit: &'static Unit) -> Result<Self, Error> {
+        if self.sums.unit.is_some() {
+            let why = "the product has a unit already: put the recipe without one on it";
+            return Err(Error::Recipe { field: "unit", why });
+        }
         let mut sums = Accumulation { unit: Some(unit), ..self.sums };
         if !sums.fast && unit.output() == Output::E8M13 {
             sums.promote = sums.promote.or(Some(128));
@@ -140,7 +145,12 @@ impl GemmRecipe {
         if self.sums.split_k == Some(0) {
             return wrong("split-k=0: give the parts of K");
         }
-        let Some(unit) = self.sums.unit else { return Ok(()) };
+        let Some(unit) = self.sums.unit else {
+            return match self.sums.split_k {
+                Some(_) => wrong("split-k is of a unit: add +unit=NAME, or drop it"),
+                None => Ok(()),
+            };
+        };
         let spec = |operand: &Operand| match operand {
             Operand::F32 if unit.takes(&TF32, &TF32) => &TF32,
             Operand::F32 => FormatId::F32.spec(),
@@ -150,7 +160,7 @@ impl GemmRecipe {
         unit.check(spec(&self.a), spec(&self.b))?;
         let mx = |operand: &Operand| {
             operand.cast().is_some_and(|cast| {
-                cast.granularity == Granularity::BLOCK_1X32
+                matches!(cast.granularity, Granularity::Block { cols: 32, .. })
                     && cast.rule.scale_format() == ScaleFormat::E8M0
             })
         };

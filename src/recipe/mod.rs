@@ -208,20 +208,24 @@ impl Recipe {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Unit`] if it multiplies the operands of no product.
+    /// [`Error::Unit`] or [`Error::Cast`] if it multiplies the operands of no product;
+    /// [`Error::Recipe`] for scales or intervals that it cannot have, a product that has a unit, and a
+    /// name that grows beyond 64 letters.
     pub fn on(&self, unit: &'static Unit) -> Result<Self, Error> {
         let mut recipe = self.clone();
-        let mut refused = None;
+        let (mut through, mut refused) = (false, None);
         for gemm in [&mut recipe.fprop, &mut recipe.dgrad, &mut recipe.wgrad] {
             match gemm.on(unit) {
-                Ok(through) => *gemm = through,
-                Err(error) => refused = Some((refused.map_or(1, |(n, _)| n + 1), error)),
+                Ok(gemm_on) => (*gemm, through) = (gemm_on, true),
+                Err(error @ (Error::Unit { .. } | Error::Cast { .. })) => refused = Some(error),
+                Err(error) => return Err(error),
             }
         }
-        if let Some((3, error)) = refused {
+        if let (false, Some(error)) = (through, refused) {
             return Err(error);
         }
         recipe.name = std::format!("{}-{unit}", self.name);
+        recipe.validate()?;
         Ok(recipe)
     }
 

@@ -36,7 +36,10 @@ impl Recipe {
             if gemm.sums.promote == Some(0) {
                 return wrong(pass.name(), "promote=0: give the elements of K between promotions");
             }
-            gemm.check_unit()?;
+            gemm.check_unit().map_err(|error| match error {
+                Error::Recipe { why, .. } => Error::Recipe { field: pass.name(), why },
+                other => other,
+            })?;
             let block_sum = gemm.block_sum().map_err(|error| match error {
                 Error::Recipe { why, .. } => Error::Recipe { field: pass.name(), why },
                 other => other,
