@@ -6,7 +6,7 @@
 mod common;
 
 use common::products::{Codes, is_nan, product};
-use common::units::{Pair, is_scaled, pairs};
+use common::units::{Pair, pairs};
 use quarter::gemm::Workspace;
 use quarter::mma::{H100_WGMMA_FP8, Output, UNITS, Unit};
 use quarter::{FormatSpec, Isa, RandomStream};
@@ -111,7 +111,7 @@ fn sweep((unit, specs): &Pair, dots: usize, seed: u64) -> [usize; 2] {
         } as usize;
         let codes = [(0, m), (1, n)].map(|(i, rows)| draw.codes(specs[i], rows * k));
         let scales = [m, n].map(|rows| {
-            is_scaled(unit).then(|| {
+            unit.has_block_scales().then(|| {
                 let (base, any) = (draw.below(250), draw.below(2) == 0);
                 let mut one = || if any { draw.bits() >> 24 } else { base + draw.below(6) };
                 (0..rows * k.div_ceil(32)).map(|_| one() as u8).collect::<Vec<_>>()
@@ -131,7 +131,7 @@ fn sweep((unit, specs): &Pair, dots: usize, seed: u64) -> [usize; 2] {
             let of = |scales: &Option<Vec<u8>>, row: usize, block: usize| {
                 scales.as_ref().map_or(127, |scales| scales[row * per + block])
             };
-            let blocks = if is_scaled(unit) { per } else { 0 };
+            let blocks = if unit.has_block_scales() { per } else { 0 };
             let both: Vec<[u8; 2]> = (0..blocks)
                 .map(|block| [of(&scales[0], row, block), of(&scales[1], col, block)])
                 .collect();

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::units::{Case, Spread, case, cases, is_scaled, pairs, same, value};
+use common::units::{Case, Spread, case, cases, pairs, same, value};
 use half::f16;
 use proptest::prelude::*;
 use quarter::mma::{CDNA3_16BIT, Fused, Output, Rule, TF32, UNITS, Unit};
@@ -128,7 +128,7 @@ proptest! {
     /// A power of two on the scales of both, or on the sums.
     #[test]
     fn scales_are_powers_of_two(
-        case in cases(1..32, is_scaled),
+        case in cases(1..32, Unit::has_block_scales),
         scales in any::<[u8; 2]>(),
     ) {
         let dot = |scales, c| {
@@ -233,7 +233,7 @@ fn operands_that_do_not_fit_are_errors() {
     for unit in UNITS {
         let mut taken = 0;
         for (a, b) in formats.iter().flat_map(|a| formats.iter().map(move |b| (*a, *b))) {
-            let scales = if is_scaled(unit) { &[[127; 2]][..] } else { &[] };
+            let scales = if unit.has_block_scales() { &[[127; 2]][..] } else { &[] };
             let dot = |x: &[u32], y: &[u32], scales: &[[u8; 2]]| {
                 unit.dot_scaled((a, x), (b, y), scales, 0)
             };

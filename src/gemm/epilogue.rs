@@ -32,21 +32,7 @@ impl<'a> Writer<'a> {
 
     /// C of a place.
     pub fn read_c(&self, place: Place, to: &mut Sums) {
-        let (height, width) = place.shape();
-        let (row, col) = (place.rows.0 - self.origin.rows.0, place.cols.0);
-        for r in 0..height {
-            let mut values = [0.0; 2 * LANES];
-            let values = &mut values[..width];
-            match (self.job.problem.options.c, &self.sink) {
-                (Addend::Matrix(_, c), _) => c.read(place.rows.0 + r, col, values),
-                (_, Sink::Target(target)) => target.read(row + r, col, values),
-                (_, Sink::Rows(_, held)) => held.read(row + r, col, values),
-            }
-            for (half, values) in values.chunks(LANES).enumerate() {
-                let line = &mut to[half * LANES + r];
-                line.0[..values.len()].copy_from_slice(to_codes(values));
-            }
-        }
+        read_c(self.job, self.origin, &self.sink, place, to);
     }
 
     pub fn write(&mut self, place: Place, [sa, sb0, sb1]: [&[Line]; 3], sums: &mut Sums) {
@@ -61,9 +47,7 @@ impl<'a> Writer<'a> {
         };
         let beta = beta.filter(|_| !self.job.begins_with_c);
         if beta.is_some() {
-            let mut c = self.c;
-            self.read_c(place, &mut c);
-            self.c = c;
+            read_c(self.job, self.origin, &self.sink, place, &mut self.c);
         }
         let line = |scales: &[Line]| scales.first().copied().unwrap_or(Line::ZERO);
         // After the last segment: the scales of rows and columns, or NVFP4's factors.
@@ -127,3 +111,21 @@ impl<'a> Writer<'a> {
 
 /// The bits of Inf: those of NaN are above.
 const INF: u32 = 0x7f80_0000;
+
+fn read_c(job: &Job<'_>, origin: Place, sink: &Sink<'_>, place: Place, to: &mut Sums) {
+    let (height, width) = place.shape();
+    let (row, col) = (place.rows.0 - origin.rows.0, place.cols.0);
+    for r in 0..height {
+        let mut values = [0.0; 2 * LANES];
+        let values = &mut values[..width];
+        match (job.problem.options.c, sink) {
+            (Addend::Matrix(_, c), _) => c.read(place.rows.0 + r, col, values),
+            (_, Sink::Target(target)) => target.read(row + r, col, values),
+            (_, Sink::Rows(_, held)) => held.read(row + r, col, values),
+        }
+        for (half, values) in values.chunks(LANES).enumerate() {
+            let line = &mut to[half * LANES + r];
+            line.0[..values.len()].copy_from_slice(to_codes(values));
+        }
+    }
+}

@@ -30,14 +30,13 @@
 //! gives its bits, NaN being equal to NaN. That is possible at full speed because rows and columns are vectorised and
 //! K is not, because products of 8-bit codes are exact in f32 and their sums never
 //! subnormal, and because that is what `vdpbf16ps` computes then.
-
 //!
 //! # Through a matrix unit
 //!
 //! With [`Accumulation::unit`] sums are those of a chip's [`Unit`](crate::mma::Unit) instead. Its
 //! chain runs over all of K, from C on where beta is 1, alpha is 1 or not given, and no operand has
-//! scales but a tensor's of 1. K is cut at multiples of the interval of promotion if one is given, in [`split_k`](Accumulation::split_k) parts, and at
-//! the edges of scale blocks, unless they are inputs of the unit (MXFP8). Where any of these is
+//! scales but a tensor's of 1. K is cut at multiples of the interval of promotion if one is given, in
+//! [`split_k`](Accumulation::split_k) parts, and at the edges of scale blocks, unless they are inputs of the unit (MXFP8). Where any of these is
 //! given, each chain begins at +0, its result joins as p does above, parts are added in order, and C
 //! is added as above. A unit that sums in f16 rounds C to that first.
 

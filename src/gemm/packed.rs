@@ -170,8 +170,8 @@ impl Packed {
                 f32::from_bits(if k.is_multiple_of(2) { pair & 0xffff_0000 } else { pair << 16 })
             }
             Kind::Codes(format) => {
-                let code = panel[k / QUAD].0[lane].to_le_bytes()[k % QUAD];
-                decoder_of(format).map_or(f32::NAN, |d| f32::from_bits(d.table[usize::from(code)]))
+                let code = self.bits(row, k) as usize;
+                decoder_of(format).map_or(f32::NAN, |d| f32::from_bits(d.table[code]))
             }
         }
     }

@@ -77,7 +77,7 @@ impl<'a> Problem<'a> {
             let what = "interval of promotion";
             return Err(Error::Range { what, got: 0, min: 1, max: i64::from(u32::MAX) });
         }
-        let cutting = unit.is_none_or(super::unit::cuts);
+        let cutting = unit.is_none_or(|unit| !unit.has_block_scales());
         let blocks = [a, b].map(|operand| operand.scaling.filter(|_| cutting)?.block());
         cut(a.k, split, [Some(interval), blocks[0], blocks[1]], cuts)?;
         if let Elements::Packed(packed) = b.elements {

@@ -10,7 +10,6 @@ use super::blocked::{EMPTY, Job, Place};
 use super::epilogue::{Sink, Writer};
 use super::input::{Elements, Operand};
 use super::options::Addend;
-use super::pack::Packing;
 use super::packed::Kind;
 use super::problem::Problem;
 use super::sums::Sums as Rule;
@@ -20,7 +19,7 @@ use crate::arch::tile::{Join, LANES, Line};
 use crate::arch::units::{Chain, NO_SCALE, Output};
 use crate::error::Error;
 use crate::format::{FormatSpec, table};
-use crate::mma::{self, Fused, TF32, Unit};
+use crate::mma::{self, TF32, Unit};
 use crate::scale::{Granularity, ScaleFormat};
 use crate::slice::Values;
 use half::f16;
@@ -36,25 +35,15 @@ fn format_of(operand: &Operand<'_>, unit: &Unit) -> &'static FormatSpec {
         Elements::Packed(packed) => match packed.kind() {
             Kind::Codes(format) => format.spec(),
             Kind::Bf16 => &table::BF16,
-            Kind::F32 => single(unit),
+            Kind::F32 => unit.format_of_f32(),
         },
         Elements::Values(values) => match values.parts().0 {
             Values::Bf16(_) => &table::BF16,
             Values::F16(_) => &table::F16,
-            Values::F32(_) => single(unit),
+            Values::F32(_) => unit.format_of_f32(),
             Values::F64(_) => &table::F64,
         },
     }
-}
-
-/// f32 is cut off to TF32 where the unit multiplies that.
-fn single(unit: &Unit) -> &'static FormatSpec {
-    if unit.takes(&TF32, &TF32) { &TF32 } else { &table::F32 }
-}
-
-/// Whether a unit has the scales of blocks of 32 among its inputs.
-const fn scaled(unit: &Unit) -> bool {
-    matches!(unit.rule(), mma::Rule::Fused(Fused { scaled: true, .. }))
 }
 
 /// # Errors
@@ -70,21 +59,16 @@ pub(super) fn check(
         let form = operand.scaling.map(|scaling| (scaling.scales.format(), scaling.block()));
         form == Some((ScaleFormat::E8M0, Some(32)))
     };
-    if scaled(unit) && promote.is_some_and(|n| n % 32 != 0) {
+    if unit.has_block_scales() && promote.is_some_and(|n| n % 32 != 0) {
         let why = "this unit multiplies blocks of 32: promote at multiples of 32";
         return Err(Error::Cast { why });
     }
-    if scaled(unit) && !(mx(a) && mx(b)) {
+    if unit.has_block_scales() && !(mx(a) && mx(b)) {
         let why = "this unit multiplies blocks of 32 with E8M0 scales: cast both operands by 1x32 \
                    and a rule such as te-mx";
         return Err(Error::Cast { why });
     }
     Ok(())
-}
-
-/// Whether scales cut K.
-pub(super) const fn cuts(unit: &Unit) -> bool {
-    !scaled(unit)
 }
 
 /// Whether C is what the unit's chain begins with: nothing is promoted, scaled or multiplied.
@@ -100,7 +84,8 @@ pub(super) fn begins_with_c(problem: &Problem<'_>) -> bool {
             scaling.granularity == Granularity::Tensor && scaling.scales.scale_inv(0) == 1.0
         })
     };
-    let scales = options.sums.unit.is_some_and(scaled) || (plain(&problem.a) && plain(&problem.b));
+    let scales = options.sums.unit.is_some_and(Unit::has_block_scales)
+        || (plain(&problem.a) && plain(&problem.b));
     let promoted = options.sums.promote.is_some() || options.sums.split_k.is_some();
     options.sums.unit.is_some()
         && beta == 1.0
@@ -128,7 +113,7 @@ impl Job<'_> {
         part: &mut Part,
     ) -> Result<u32, Error> {
         let (lines, per) = (self.lines.max(1), self.scale_lines().max(1));
-        let per = if scaled(unit) { self.problem.a.k.div_ceil(32).max(1) } else { per };
+        let per = if unit.has_block_scales() { self.problem.a.k.div_ceil(32).max(1) } else { per };
         let bytes = 2 * lines * size_of::<Line>();
         let all = (place.rows.1 - place.rows.0).div_ceil(LANES).max(1);
         let panels = (LEFT / bytes).clamp(1, all);
@@ -188,7 +173,7 @@ impl Job<'_> {
     /// Sixteen rows times sixteen columns.
     fn chains(&self, unit: &Unit, rows: usize, [a, b]: [&Panel<'_>; 2], sums: &mut [Line; LANES]) {
         let kernels = self.plan.kernels;
-        let scaled = scaled(unit);
+        let scaled = unit.has_block_scales();
         let Problem { joins, part, .. } = *self.problem;
         let join = if scaled { Join::Add } else { self.plan.join };
         let (mut at, mut total) = (0, None);
@@ -242,15 +227,14 @@ impl Job<'_> {
             return false;
         }
         let (values, exponents) = lines.split_at_mut(lines.len() / 2);
-        let packing = Packing { pairs: false, ..self.plan.packing(self.cuts) };
-        packing.pack(operand, rows, None, values);
+        self.plan.packing(self.cuts).pack(operand, rows, None, values);
         let spec = format_of(operand, unit);
         if spec == &TF32 {
             let lanes = values.iter_mut().flat_map(|line| &mut line.0);
             lanes.for_each(|bits| *bits &= !0x1fff);
         }
         self.plan.kernels.exponents(spec.emin(), values, exponents);
-        if scaled(unit) {
+        if unit.has_block_scales() {
             self.block_scales(operand, rows, scales);
         } else {
             self.scales(side, operand, rows, scales);
@@ -298,7 +282,7 @@ fn view<'a>(
 }
 
 /// The bits of an element in the format that a unit takes it for.
-pub(super) fn bits_of(operand: &Operand<'_>, unit: &Unit, row: usize, k: usize) -> u32 {
+fn bits_of(operand: &Operand<'_>, unit: &Unit, row: usize, k: usize) -> u32 {
     match operand.elements {
         Elements::Codes { codes, stride, .. } => u32::from(codes[row * stride + k]),
         Elements::Packed(packed) => match (packed.kind(), format_of(operand, unit)) {
@@ -320,7 +304,7 @@ pub(super) fn sum(problem: &Problem<'_>, unit: &Unit, (row, col): (usize, usize)
     let half = unit.output() == Output::F16;
     let begin = if half { u32::from(f16::from_f32(c).to_bits()) } else { c.to_bits() };
     let specs = [a, b].map(|operand| format_of(operand, unit));
-    let scaled = scaled(unit);
+    let scaled = unit.has_block_scales();
     let value = |bits: u32| match half {
         true => f16::from_bits(bits as u16).to_f32(),
         false => f32::from_bits(bits),

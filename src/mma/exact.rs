@@ -52,7 +52,7 @@ fn dot(a: &[Line], b: &[Line], (r, j): (usize, usize), depth: usize, c: u32) -> 
         return 0;
     }
     let carry = usize::BITS - depth.leading_zeros();
-    let sum = if high - low + carry as i32 + 2 < 127 {
+    if high - low + carry as i32 + 2 < 127 {
         let at = |(significand, exponent): (i64, i32)| {
             let shift = exponent - low;
             // Zeros below the last bit that any term has are cut off.
@@ -65,33 +65,25 @@ fn dot(a: &[Line], b: &[Line], (r, j): (usize, usize), depth: usize, c: u32) -> 
         };
         let c = parts(c32);
         let c = if c.0 == 0 { (0, low) } else { c };
-        let sum = terms().map(product).chain([c]).map(at).sum::<i128>();
-        return nearest(sum, low);
-    } else {
-        terms().fold(Wide::of_f32(c32), |sum, (x, y)| {
-            let ((m, e), (n, f)) = (parts(x), parts(y));
-            sum.plus(&Wide::new(m * n < 0, (m * n).unsigned_abs(), e + f))
-        })
-    };
+        return nearest(terms().map(product).chain([c]).map(at).sum(), low);
+    }
+    let sum = terms().fold(Wide::of_f32(c32), |sum, (x, y)| {
+        let ((m, e), (n, f)) = (parts(x), parts(y));
+        sum.plus(&Wide::new(m * n < 0, (m * n).unsigned_abs(), e + f))
+    });
     super::oracle::nearest_f32(&sum)
 }
 
 /// The f32 nearest to sum · 2^exponent.
 fn nearest(sum: i128, exponent: i32) -> u32 {
     let magnitude = sum.unsigned_abs();
-    // 62 bits and whether anything is lost: f64 holds no more than 53 of them, and rounds to odd
-    // by hand.
+    // 52 bits, the last one set if anything is lost: f64 holds them, and f32 rounds them as the sum.
     let shift = (128 - magnitude.leading_zeros() as i32 - 52).max(0);
     let kept = (magnitude >> shift) as u64;
     let lost = u64::from(magnitude & ((1 << shift) - 1) != 0);
-    let x = (kept | lost) as f64;
-    let scaled = scale(x, exponent + shift);
+    // Exponents of products of f32 are far from the ends of f64's.
+    let power = f64::from_bits(((exponent + shift + 1023) as u64) << 52);
+    let x = (kept | lost) as f64 * power;
     // No −0 of what is too small.
-    (if sum < 0 { -scaled } else { scaled } as f32 + 0.0).to_bits()
-}
-
-/// x · 2^exponent, x below 2^53; exact in f64 wherever f32 has numbers near.
-fn scale(x: f64, exponent: i32) -> f64 {
-    let power = |e: i32| f64::from_bits(((e + 1023) as u64) << 52);
-    if exponent < -900 { x * power(-900) } else { x * power(exponent.min(900)) }
+    (if sum < 0 { -x } else { x } as f32 + 0.0).to_bits()
 }

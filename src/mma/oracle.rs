@@ -112,8 +112,7 @@ impl Unit {
         if b.1.len() != expected {
             return Err(Error::Length { what, expected, got: b.1.len() });
         }
-        let scaled = matches!(self.rule, Rule::Fused(Fused { scaled: true, .. }));
-        let expected = if scaled { a.1.len().div_ceil(32) } else { 0 };
+        let expected = if self.has_block_scales() { a.1.len().div_ceil(32) } else { 0 };
         if scales.len() != expected {
             return Err(Error::Length { what: "scales of blocks", expected, got: scales.len() });
         }

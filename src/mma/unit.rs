@@ -146,6 +146,18 @@ impl Unit {
         }
     }
 
+    /// Whether the E8M0 scales of blocks of 32 are among its inputs.
+    #[must_use]
+    pub const fn has_block_scales(&self) -> bool {
+        matches!(self.rule, Rule::Fused(Fused { scaled: true, .. }))
+    }
+
+    /// The format that it takes f32 for: cut off to TF32 where it multiplies that.
+    #[must_use]
+    pub fn format_of_f32(&self) -> &'static FormatSpec {
+        if self.takes(&TF32, &TF32) { &TF32 } else { &table::F32 }
+    }
+
     /// Whether it multiplies these formats.
     #[must_use]
     pub fn takes(&self, a: &FormatSpec, b: &FormatSpec) -> bool {

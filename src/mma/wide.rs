@@ -9,7 +9,7 @@ const LOW: i32 = 320;
 
 /// A multiple of 2^−320 below 2^319 in magnitude, in two's complement, lowest word first.
 ///
-/// Products of bf16 and of TF32 are multiples of 2^−272 below 2^256, products of 8 bits times two
+/// Products of f32 are multiples of 2^−298 below 2^256, products of 8 bits times two
 /// E8M0 scales multiples of 2^−286 below 2^287.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Wide([u64; WORDS]);

@@ -3,7 +3,7 @@
 use crate::error::{Error, Name};
 use crate::format::FormatId;
 use crate::gemm::{Accumulation, BlockSum, Side, Sums};
-use crate::mma::{Fused, Output, Rule, TF32, Unit};
+use crate::mma::{Output, Unit};
 use crate::scale::{Granularity, ScaleFormat};
 use crate::tensor::Cast;
 use core::fmt;
@@ -105,9 +105,7 @@ impl GemmRecipe {
     /// Sums in f32.
     #[must_use]
     pub const fn new(a: Operand, b: Operand) -> Self {
-        let sums =
-            Accumulation { promote: None, block_sum: None, fast: false, unit: None, split_k: None };
-        Self { a, b, sums }
+        Self { a, b, sums: Accumulation::F32 }
     }
 
     /// With fast accumulation.
@@ -152,8 +150,7 @@ impl GemmRecipe {
             };
         };
         let spec = |operand: &Operand| match operand {
-            Operand::F32 if unit.takes(&TF32, &TF32) => &TF32,
-            Operand::F32 => FormatId::F32.spec(),
+            Operand::F32 => unit.format_of_f32(),
             Operand::Bf16 => FormatId::Bf16.spec(),
             Operand::Cast(cast) => cast.format.spec(),
         };
@@ -164,13 +161,16 @@ impl GemmRecipe {
                     && cast.rule.scale_format() == ScaleFormat::E8M0
             })
         };
-        match unit.rule() {
-            Rule::Fused(Fused { scaled: true, .. }) if !(mx(&self.a) && mx(&self.b)) => {
-                wrong("it multiplies blocks of 32 with E8M0 scales: cast both by 1x32 and te-mx")
-            }
-            Rule::Fused(Fused { scaled: true, .. })
-                if self.sums.promote.is_some_and(|n| n % 32 != 0) =>
-            {
+        if !unit.has_block_scales() {
+            return Ok(());
+        }
+        if !(mx(&self.a) && mx(&self.b)) {
+            return wrong(
+                "it multiplies blocks of 32 with E8M0 scales: cast both by 1x32 and te-mx",
+            );
+        }
+        match self.sums.promote {
+            Some(n) if n % 32 != 0 => {
                 wrong("it multiplies blocks of 32: promote at multiples of 32")
             }
             _ => Ok(()),

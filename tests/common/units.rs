@@ -1,7 +1,7 @@
 //! Operands for matrix units, and their results as the oracle has them.
 
 use proptest::prelude::*;
-use quarter::mma::{Fused, Output, Rule, UNITS, Unit};
+use quarter::mma::{Output, UNITS, Unit};
 use quarter::{FormatSpec, RandomStream};
 use std::fmt;
 
@@ -19,10 +19,6 @@ pub fn pairs() -> Vec<Pair> {
     UNITS.iter().flat_map(of).collect()
 }
 
-pub fn is_scaled(unit: &Unit) -> bool {
-    matches!(unit.rule(), Rule::Fused(Fused { scaled: true, .. }))
-}
-
 /// What a unit is given.
 #[derive(Clone)]
 pub struct Case {
@@ -37,7 +33,7 @@ impl Case {
     /// The unit's sum; scales, where it has some, are 1.
     #[track_caller]
     pub fn dot(&self) -> u32 {
-        let scales = if is_scaled(self.unit) { self.a.len().div_ceil(32) } else { 0 };
+        let scales = if self.unit.has_block_scales() { self.a.len().div_ceil(32) } else { 0 };
         let [a, b] = [(self.specs[0], &self.a[..]), (self.specs[1], &self.b[..])];
         let d = self.unit.dot_scaled(a, b, &vec![[127; 2]; scales], self.c);
         d.unwrap_or_else(|error| panic!("{self:?}: {error}"))

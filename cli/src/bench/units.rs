@@ -5,7 +5,7 @@ use super::{Bench, Round, Shape, contest};
 use crate::checkpoint::buffer::reserve;
 use half::{bf16, f16};
 use quarter::gemm::{Accumulation, GemmInput, GemmOptions, Workspace, gemm_nt_in};
-use quarter::mma::{Fused, Rule, TF32, Unit};
+use quarter::mma::{TF32, Unit};
 use quarter::slice::{CodesMut, EncodeOptions, Values, encode};
 use quarter::tensor::{MatMut, MatRef, QuantizeOptions, Quantized, Scales, quantize};
 use quarter::{FormatId, FormatSpec, Granularity, Policy, RandomStream};
@@ -38,7 +38,7 @@ impl Operand {
             return Ok((Self::F32(values.into_iter().map(cut).collect()), name.to_owned()));
         }
         let format: FormatId = name.parse()?;
-        if matches!(unit.rule(), Rule::Fused(Fused { scaled: true, .. })) {
+        if unit.has_block_scales() {
             let cast = format!("{name}:1x32:te-mx");
             let source = MatRef::new(&values, rows, k)?;
             let codes = quantize(source, &cast.parse()?, &QuantizeOptions::new())?;

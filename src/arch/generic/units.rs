@@ -14,9 +14,7 @@ type Wide = [f64; LANES];
 pub(crate) fn exponents(least: i32, values: &[Line], out: &mut [Line]) {
     for (value, out) in values.iter().zip(out) {
         for j in 0..LANES {
-            let magnitude = value.0[j] & 0x7fff_ffff;
-            let exponent = ((magnitude >> 23) as i32 - 127).max(least);
-            out.0[j] = if magnitude == 0 { NO_EXPONENT } else { exponent } as u32;
+            out.0[j] = exponent_of(value.0[j], least, NO_EXPONENT) as u32;
         }
     }
 }
@@ -71,18 +69,10 @@ fn narrow(t: &Chain<'_>, rule: Fused, r: usize, c: &mut Line) {
     let (products, fraction) = (rule.products as usize, rule.fraction as i32);
     for from in (0..t.depth).step_by(products) {
         let ks = from..t.depth.min(from + products);
-        let mut e = [NO_EXPONENT; LANES];
-        for k in ks.clone() {
-            let x = t.ea[k].0[r] as i32;
-            for j in 0..LANES {
-                e[j] = e[j].max(x + t.eb[k].0[j] as i32);
-            }
-        }
+        let e = largest(t, r, ks.clone(), NO_EXPONENT);
         let (mut scale, mut back, mut sum) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
         for j in 0..LANES {
-            let bits = c.0[j] & 0x7fff_ffff;
-            let own = if bits == 0 { rule.zero } else { (bits >> 23) as i32 - 127 };
-            let e = e[j].max(own).max(-100);
+            let e = e[j].max(exponent_of(c.0[j], -126, rule.zero)).max(-100);
             scale[j] = f32::from_bits(((fraction - e + 127) as u32) << 23);
             back[j] = f32::from_bits(((e - fraction + 127) as u32) << 23);
             sum[j] = whole(c.f32(j) * scale[j]);
@@ -131,7 +121,20 @@ fn floor(x: f64) -> f64 {
     if cut > x { cut - 1.0 } else { cut }
 }
 
-/// The exponent of c by lanes.
+/// The largest exponent of a row's products, at least `least`.
+#[inline(always)]
+fn largest(t: &Chain<'_>, r: usize, ks: impl Iterator<Item = usize>, least: i32) -> [i32; LANES] {
+    let mut e = [least; LANES];
+    for k in ks {
+        let x = t.ea[k].0[r] as i32;
+        for j in 0..LANES {
+            e[j] = e[j].max(x + t.eb[k].0[j] as i32);
+        }
+    }
+    e
+}
+
+/// The exponent of an f32, at least `least`; of a zero `zero`.
 #[inline(always)]
 fn exponent_of(bits: u32, least: i32, zero: i32) -> i32 {
     let magnitude = bits & 0x7fff_ffff;
@@ -175,13 +178,7 @@ fn step(
 ) -> Line {
     let least = if t.output == Output::F16 { -14 } else { -126 };
     let fraction = rule.fraction as i32;
-    let mut e = [2 * NO_EXPONENT; LANES];
-    for k in ks.clone() {
-        let x = t.ea[k].0[r] as i32;
-        for j in 0..LANES {
-            e[j] = e[j].max(x + t.eb[k].0[j] as i32);
-        }
-    }
+    let e = largest(t, r, ks.clone(), 2 * NO_EXPONENT);
     let mut shift = [0; LANES];
     if rule.scaled
         && let Some(block) = ks.clone().next().map(|k| k / 32)
@@ -300,13 +297,7 @@ fn aligned(
     r: usize,
     ks: impl Iterator<Item = usize> + Clone,
 ) -> ([i32; LANES], Wide) {
-    let mut e = [-1000; LANES];
-    for k in ks.clone() {
-        let x = t.ea[k].0[r] as i32;
-        for j in 0..LANES {
-            e[j] = e[j].max(x + t.eb[k].0[j] as i32);
-        }
-    }
+    let e = largest(t, r, ks.clone(), -1000);
     let mut scale = [0.0; LANES];
     for j in 0..LANES {
         scale[j] = power((24 - e[j]).min(1000));
