@@ -30,6 +30,7 @@ pub mod inspect;
 pub mod npy;
 pub mod output;
 pub mod quantize;
+pub mod train;
 pub mod units;
 
 use anyhow::Context as _;

@@ -1,0 +1,3 @@
+//! `quarter train`: a small byte-level GPT, trained under several recipes side by side.
+
+pub mod show;
