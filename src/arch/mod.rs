@@ -24,6 +24,8 @@ mod tests;
 #[cfg_attr(not(feature = "std"), allow(dead_code))] // products need it
 pub(crate) mod tile;
 pub mod units;
+#[cfg(feature = "std")]
+pub mod vector;
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
@@ -112,6 +114,9 @@ macro_rules! kernel_table {
             pub pairs: bool,
             /// Rows of a left panel that a tile takes without waste.
             pub rows: usize,
+            /// What networks need besides products.
+            #[cfg(feature = "std")]
+            vectors: vector::Vectors,
             $($name: unsafe fn($($type),*) $(-> $ret)?,)*
         }
 
@@ -236,6 +241,9 @@ macro_rules! compile_kernels {
             use $crate::arch::{Counts, Screen, Words};
             use $crate::format::packed;
 
+            #[cfg(feature = "std")]
+            $crate::arch::vector::each_vector_kernel! { compile_vectors [$(#[$feature])*] }
+
             $crate::arch::compile_kernels! { @functions [$(#[$feature])*]
                 encode_u8 encode::encode(e: &Encoder, w: Words<'_>, s: &[f32], d: &mut [u8], screen: bool, past: bool) -> Screen;
                 encode_bf16 encode::encode_bf16(e: &Encoder, s: &[u16], d: &mut [u8], screen: bool, past: bool) -> Screen;
@@ -283,7 +291,14 @@ macro_rules! compile_kernels {
         $($name:ident $module:ident::$generic:ident $(<$fused:ident>)? ($($arg:ident: $type:ty),*) -> $ret:ty;)*
     ) => {
         pub(in crate::arch) const KERNELS: $crate::arch::Kernels =
-            $crate::arch::Kernels { direct: false, pairs: false, rows: 12, $($name),* };
+            $crate::arch::Kernels {
+                direct: false,
+                pairs: false,
+                rows: 12,
+                #[cfg(feature = "std")]
+                vectors: vectors::VECTORS,
+                $($name),*
+            };
 
         $($crate::arch::compile_kernels! {
             @function $features $name $module::$generic $(<$fused>)? ($($arg: $type),*) -> $ret

@@ -7,7 +7,12 @@ pub const PARALLEL: usize = 1 << 18;
 
 /// How many parts to cut `n` elements into when `threads` are asked for; 0 asks for the pool's.
 pub(crate) fn parts(n: usize, threads: usize) -> usize {
-    if threads == 1 || n < PARALLEL {
+    parts_from(PARALLEL, n, threads)
+}
+
+/// The same where `least` elements are worth a second thread.
+pub(crate) fn parts_from(least: usize, n: usize, threads: usize) -> usize {
+    if threads == 1 || n < least {
         return 1;
     }
     #[cfg(feature = "rayon")]
@@ -15,7 +20,7 @@ pub(crate) fn parts(n: usize, threads: usize) -> usize {
         // Outside a pool rayon would build the global one, which is not ours to build.
         let Some(_) = rayon::current_thread_index() else { return 1 };
         let threads = if threads == 0 { rayon::current_num_threads() } else { threads };
-        threads.min(n / (PARALLEL / 2)).max(1)
+        threads.min(n / (least / 2)).max(1)
     }
     #[cfg(not(feature = "rayon"))]
     1

@@ -11,9 +11,17 @@ pub(super) mod decode;
 pub(super) mod encode;
 pub(super) mod math;
 pub(super) mod narrow;
+#[cfg(feature = "std")]
+pub(super) mod norm;
 pub(super) mod panel;
 pub(super) mod peaks;
+#[cfg(feature = "std")]
+pub(super) mod pointwise;
+#[cfg(feature = "std")]
+pub(super) mod reduce;
 pub(super) mod scale;
+#[cfg(feature = "std")]
+pub(super) mod softmax;
 pub(super) mod store;
 pub(super) mod tile;
 pub(super) mod transpose;

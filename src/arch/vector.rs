@@ -1,0 +1,132 @@
+//! The kernels of what networks need besides products: reductions, norms, activations, softmax,
+//! loss, update. The list stands once; each instruction set compiles it.
+//!
+//! **Sums** are what [`generic::reduce`](super::generic::reduce) defines. **NaN**: results are the
+//! quiet one without a sign, but for GELU, which keeps that of its argument.
+
+use super::Kernels;
+use half::bf16;
+
+/// The mean of a row, and one over its standard deviation.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct RowMoments {
+    /// Σ x / n.
+    pub mean: f32,
+    /// 1 / √(Σ (x − mean)² / n + eps).
+    pub rstd: f32,
+}
+
+/// The numbers of one AdamW update.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AdamWStep {
+    /// What gradients are multiplied by.
+    pub grad_scale: f32,
+    pub beta1: f32,
+    pub beta2: f32,
+    pub one_minus_beta1: f32,
+    pub one_minus_beta2: f32,
+    /// 1 / (1 − β₁^t).
+    pub m_correction: f32,
+    /// 1 / (1 − β₂^t).
+    pub v_correction: f32,
+    pub eps: f32,
+    pub lr: f32,
+    /// lr · weight decay.
+    pub decay: f32,
+}
+
+/// Hands the list of kernels to a macro of this module, after `args`: name, module of `generic`,
+/// arguments.
+macro_rules! each_vector_kernel {
+    ($callback:ident $args:tt) => {
+        $crate::arch::vector::$callback! { $args
+            /// `sums[i]` = Σ x over chunk i.
+            sum_chunks reduce(x: &[f32], sums: &mut [f32]);
+            /// `sums[i]` = Σ x·y over chunk i.
+            dot_chunks reduce(x: &[f32], y: &[f32], sums: &mut [f32]);
+            /// `sums[c]` += Σ over rows of column `first + c`.
+            column_sums reduce(x: &[f32], cols: usize, first: usize, sums: &mut [f32]);
+            /// `sums[c]` += Σ over rows of dy · (x − mean)·rstd at column `first + c`.
+            gain_sums norm(dy: &[f32], x: &[f32], moments: &[RowMoments], cols: usize, first: usize, sums: &mut [f32]);
+            /// Each row to y = (x − mean)·rstd·gain + bias, and its moments.
+            layer_norm norm(x: &[f32], gain: &[f32], bias: Option<&[f32]>, eps: f32, y: &mut [f32], moments: &mut [RowMoments]);
+            /// dx += of each row.
+            layer_norm_backward norm(dy: &[f32], x: &[f32], gain: &[f32], moments: &[RowMoments], dx: &mut [f32]);
+            /// y = gelu(x).
+            gelu pointwise(x: &[f32], y: &mut [f32]);
+            /// The same of bf16.
+            gelu_bf16 pointwise(x: &[bf16], y: &mut [f32]);
+            /// dx = dy · gelu′(x).
+            gelu_backward pointwise(x: &[f32], dy: &[f32], dx: &mut [f32]);
+            /// The same of bf16.
+            gelu_bf16_backward pointwise(x: &[bf16], dy: &[f32], dx: &mut [f32]);
+            /// y += x.
+            add pointwise(x: &[f32], y: &mut [f32]);
+            /// One update of weights and of their moments m and v.
+            adamw pointwise(h: &AdamWStep, weights: &mut [f32], grads: &[f32], m: &mut [f32], v: &mut [f32]);
+            /// Each row to exp(scale·x − max) / Σ; `causal` with the index of the first row.
+            softmax softmax(x: &mut [f32], cols: usize, scale: f32, causal: bool, first: usize);
+            /// Each row of `dp` to scale · p · (dp − Σ p·dp).
+            softmax_backward softmax(p: &[f32], dp: &mut [f32], cols: usize, scale: f32, causal: bool, first: usize);
+            /// The loss of each row, and its gradient if it is wanted. Targets are below `vocab`.
+            cross_entropy softmax(logits: &[f32], vocab: usize, targets: &[u32], gradient: Option<&mut [f32]>, weight: f32, losses: &mut [f32]);
+        }
+    };
+}
+pub(crate) use each_vector_kernel;
+
+macro_rules! vector_table {
+    ([] $($(#[$doc:meta])* $name:ident $module:ident($($arg:ident: $type:ty),*);)*) => {
+        /// The vector kernels of one instruction set, a part of its table.
+        #[derive(Clone, Copy)]
+        pub(crate) struct Vectors {
+            $(pub(in crate::arch) $name: unsafe fn($($type),*),)*
+        }
+
+        #[allow(clippy::too_many_arguments)]
+        impl Kernels {
+            $(
+                $(#[$doc])*
+                #[inline]
+                pub fn $name(&self, $($arg: $type),*) {
+                    // SAFETY: a table is reached only through an `Isa`, which has checked this
+                    // processor for the table's features.
+                    unsafe { (self.vectors.$name)($($arg),*) }
+                }
+            )*
+        }
+    };
+}
+use vector_table;
+
+/// Compiles the kernels with a feature attribute into `vectors::VECTORS`.
+macro_rules! compile_vectors {
+    ([$(#[$feature:meta])*]
+        $($(#[$doc:meta])* $name:ident $module:ident($($arg:ident: $type:ty),*);)*
+    ) => {
+        mod vectors {
+            use $crate::arch::generic::{norm, pointwise, reduce, softmax};
+            use $crate::arch::vector::{AdamWStep, RowMoments, Vectors};
+            use half::bf16;
+
+            pub(in crate::arch) const VECTORS: Vectors = Vectors { $($name),* };
+
+            $crate::arch::vector::compile_vectors! { @functions [$(#[$feature])*]
+                $($name $module($($arg: $type),*);)*
+            }
+        }
+    };
+    (@functions $features:tt $($name:ident $module:ident $args:tt;)*) => {
+        $($crate::arch::vector::compile_vectors! { @function $features $name $module $args })*
+    };
+    (@function [$(#[$feature:meta])*] $name:ident $module:ident($($arg:ident: $type:ty),*)) => {
+        $(#[$feature])*
+        #[allow(clippy::too_many_arguments)]
+        fn $name($($arg: $type),*) {
+            $module::$name($($arg),*)
+        }
+    };
+}
+pub(crate) use compile_vectors;
+
+each_vector_kernel! { vector_table [] }
