@@ -17,7 +17,7 @@ pub mod recommend;
 pub mod report;
 mod source;
 mod stats;
-mod svg;
+pub(crate) mod svg;
 mod text;
 
 use crate::checkpoint::header::show;

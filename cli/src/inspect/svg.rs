@@ -14,10 +14,15 @@ pub const PANELS: usize = 48;
 const PANEL: (u32, u32) = (560, 300);
 /// Letters of a caption, at most.
 const CAPTION: usize = 64;
-const FONT: &str = "sans-serif";
+/// The letters of all pictures.
+pub const FONT: &str = "sans-serif";
 const BARS: RGBColor = RGBColor(96, 125, 160);
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+/// A part of a picture.
+pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+/// Whether it could be drawn.
+pub type Drawn<'a> =
+    Result<(), DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>>;
 
 /// The picture, as the text of an SVG file.
 ///
@@ -36,11 +41,7 @@ pub fn svg(report: &Report) -> anyhow::Result<String> {
     Ok(text)
 }
 
-fn draw<'a>(
-    root: &Area<'a>,
-    tensors: &[TensorReport],
-    grid: (usize, usize),
-) -> Result<(), DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>> {
+fn draw<'a>(root: &Area<'a>, tensors: &[TensorReport], grid: (usize, usize)) -> Drawn<'a> {
     root.fill(&WHITE)?;
     for (area, tensor) in root.split_evenly(grid).iter().zip(tensors) {
         panel(area, tensor)?;
@@ -48,10 +49,7 @@ fn draw<'a>(
     root.present()
 }
 
-fn panel<'a>(
-    area: &Area<'a>,
-    tensor: &TensorReport,
-) -> Result<(), DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>> {
+fn panel<'a>(area: &Area<'a>, tensor: &TensorReport) -> Drawn<'a> {
     let area = area.margin(6, 6, 6, 6);
     let shape: Vec<_> = tensor.shape.iter().map(usize::to_string).collect();
     let title = format!("{}  {}[{}]", caption(&tensor.name), tensor.dtype, shape.join(", "));
@@ -114,7 +112,7 @@ const fn color(format: FormatId) -> RGBColor {
 }
 
 /// A name without letters that XML forbids, the end of it if it is long.
-fn caption(name: &str) -> String {
+pub fn caption(name: &str) -> String {
     let plain = |c: char| {
         if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') { '\u{fffd}' } else { c }
     };

@@ -11,6 +11,13 @@
 //! order in which they first occur. To show another figure: a field here, and a column in
 //! `table.rs` or a key in `metrics.rs`.
 
+pub mod chart;
+pub mod metrics;
+pub mod progress;
+mod series;
+pub mod svg;
+pub mod table;
+
 use serde::Serialize;
 
 /// One step of one recipe; the fields are the keys of `metrics.jsonl`.
@@ -85,4 +92,13 @@ pub struct Summary {
     pub skipped: u64,
     /// Seconds that training took.
     pub seconds: f64,
+}
+
+/// A name in at most `most` columns, without letters that move a cursor.
+fn plain(name: &str, most: usize) -> String {
+    let letters = || name.chars().map(|c| if c.is_control() { '?' } else { c });
+    if letters().nth(most).is_none() {
+        return letters().collect();
+    }
+    letters().take(most.saturating_sub(1)).chain(['~']).collect()
 }
