@@ -2,25 +2,16 @@
 //! instead of a hang.
 #![cfg(feature = "std")]
 
+#[path = "common/ranks.rs"]
+mod common;
+
+use common::{PATIENCE, ranks};
 use quarter::recipe::{
-    AllReduce, NoReduce, Recipe, RecipeState, Role, StateSnapshot, ThreadRank, thread_group,
+    AllReduce, NoReduce, Recipe, RecipeState, Role, StateSnapshot, thread_group,
 };
 use quarter::scale::{HistorySnapshot, join_amax};
 use quarter::{Error, RandomStream};
 use std::time::{Duration, Instant};
-
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Runs a job on each rank of a group of threads.
-fn ranks<T: Send>(n: usize, patience: Duration, job: impl Fn(ThreadRank) -> T + Sync) -> Vec<T> {
-    let job = &job;
-    std::thread::scope(|scope| {
-        let group = thread_group(n, patience);
-        let threads: Vec<_> =
-            group.into_iter().map(|rank| scope.spawn(move || job(rank))).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-    })
-}
 
 fn state(recipe: &str, rank: usize, layers: &[&str]) -> RecipeState {
     let recipe: Recipe = recipe.parse().unwrap();
@@ -257,6 +248,14 @@ fn ranks_of_other_recipes_seeds_and_histories_get_an_error() {
 struct OneMore;
 
 impl AllReduce for OneMore {
+    fn ranks(&self) -> usize {
+        2
+    }
+
+    fn sum(&self, _values: &mut [f32]) -> Result<(), Error> {
+        unreachable!("a state adds nothing")
+    }
+
     fn max(&self, values: &mut [f32]) -> Result<(), Error> {
         values.iter_mut().step_by(2).for_each(|part| *part += 1.0);
         Ok(())

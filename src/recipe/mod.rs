@@ -62,7 +62,7 @@ mod text;
 mod validate;
 
 pub use crate::gemm::{Accumulation, BlockSum};
-pub use collective::{AllReduce, NoReduce, ThreadRank, thread_group};
+pub use collective::{AllReduce, NoReduce, ThreadRank, Wire, thread_group};
 pub use gemm::{GemmRecipe, Operand};
 pub use passes::{Prepared, Rounded, dgrad, fprop, wgrad};
 pub use saved::{LayerSnapshot, StateSnapshot};
