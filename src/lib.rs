@@ -65,6 +65,8 @@ pub mod gemm;
 pub mod interop;
 pub mod mma;
 #[cfg(feature = "std")]
+pub mod nn;
+#[cfg(feature = "std")]
 pub mod recipe;
 pub mod scale;
 pub mod slice;

@@ -130,7 +130,7 @@ pub(super) fn gemm(
         }
     }
     let amax = problem.options.amax.then(|| f32::from_bits(amax));
-    Ok(GemmStats { amax })
+    Ok(GemmStats { amax, on_unit: problem.on_unit() })
 }
 
 /// Some rows and columns of the output.

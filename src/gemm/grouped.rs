@@ -226,5 +226,6 @@ fn shared(mut groups: Vec<Group<'_>>, spaces: &mut [Workspace]) -> Result<GemmSt
 }
 
 fn larger(a: GemmStats, b: GemmStats) -> GemmStats {
-    GemmStats { amax: a.amax.into_iter().chain(b.amax).reduce(f32::max) }
+    let amax = a.amax.into_iter().chain(b.amax).reduce(f32::max);
+    GemmStats { amax, on_unit: a.on_unit + b.on_unit }
 }

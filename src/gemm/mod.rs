@@ -78,6 +78,8 @@ use problem::{Problem, unpack};
 pub struct GemmStats {
     /// The largest |t| before the conversion to the output's type, NaN passed over; where asked for.
     pub amax: Option<f32>,
+    /// Multiply-adds that went through a matrix unit.
+    pub on_unit: u64,
 }
 
 /// D\[M,N\] = Σₖ a\[M,K\] · b\[N,K\], as the [module](self) defines it, into numbers or codes.

@@ -88,6 +88,12 @@ impl<'a> Problem<'a> {
         Ok(Self { a, b, sums, cuts, part: split, joins, options })
     }
 
+    /// Multiply-adds, if a matrix unit makes them.
+    pub fn on_unit(&self) -> u64 {
+        let (m, n) = self.shape();
+        self.options.sums.unit.map_or(0, |_| m as u64 * n as u64 * self.a.k as u64)
+    }
+
     /// M and N.
     pub const fn shape(&self) -> (usize, usize) {
         (self.a.rows, self.b.rows)

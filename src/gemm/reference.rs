@@ -52,7 +52,7 @@ pub fn gemm_nt<'a>(
             out.target.put(Isa::SCALAR.kernels(), out.encoder.as_ref(), place, [&line; 2], 1);
         }
     }
-    Ok(GemmStats { amax: options.amax.then_some(amax) })
+    Ok(GemmStats { amax: options.amax.then_some(amax), on_unit: problem.on_unit() })
 }
 
 /// The sum over K, with the scales that meet it.

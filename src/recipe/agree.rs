@@ -53,6 +53,13 @@ pub(super) fn tensor_id(layer: &str, role: Role, rank: u32) -> u32 {
     (hash.0 >> 32) as u32 ^ hash.0 as u32
 }
 
+/// The same of a tensor that belongs to no layer's role, by its name.
+pub(crate) fn name_id(name: &str) -> u32 {
+    let mut hash = Fnv::default();
+    hash.name(name);
+    (hash.0 >> 32) as u32 ^ hash.0 as u32
+}
+
 /// FNV-1a: every byte that changes changes the hash.
 pub(super) struct Fnv(pub u64);
 

@@ -62,9 +62,10 @@ mod text;
 mod validate;
 
 pub use crate::gemm::{Accumulation, BlockSum};
+pub(crate) use agree::name_id;
 pub use collective::{AllReduce, NoReduce, ThreadRank, Wire, thread_group};
 pub use gemm::{GemmRecipe, Operand};
-pub use passes::{Prepared, Rounded, dgrad, fprop, wgrad};
+pub use passes::{Kept, Prepared, dgrad, fprop, prepare_both, wgrad};
 pub use saved::{LayerSnapshot, StateSnapshot};
 pub use state::RecipeState;
 

@@ -95,6 +95,11 @@ impl<'a> QuantizeOptions<'a> {
 }
 
 impl QuantizeOptions<'_> {
+    /// Those of the transpose alone.
+    pub(crate) const fn of_transpose(self) -> Self {
+        Self { scales: self.scales_t, scales_t: None, ..self }
+    }
+
     /// Threads and instruction set.
     pub(crate) const fn means(&self) -> (usize, Isa) {
         (self.threads, self.isa)

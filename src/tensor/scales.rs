@@ -3,7 +3,7 @@
 use super::Cast;
 use crate::error::Error;
 use crate::format::F8E4M3;
-use crate::scale::{GroupScale, Native, ScaleFormat, e8m0, nvfp4_group, power};
+use crate::scale::{Context, GroupScale, Native, ScaleFormat, e8m0, nvfp4_group, power};
 use std::vec;
 use std::vec::Vec;
 
@@ -74,6 +74,37 @@ impl Scales {
     #[must_use]
     pub fn from_scale(scale: f32) -> Self {
         Self::F32 { scale: Some(vec![scale]), scale_inv: vec![1.0 / scale] }
+    }
+
+    /// The scale that a cast of granularity `tensor` gives a tensor of f32 with this amax: of one that
+    /// is spread over ranks, say, whose amaxes were joined.
+    ///
+    /// ```
+    /// use quarter::tensor::Scales;
+    /// let scales = Scales::from_amax(&"e4m3:tensor:te-current".parse()?, 3.5);
+    /// assert_eq!(scales.scale(0), Some(128.0));
+    /// # Ok::<(), quarter::Error>(())
+    /// ```
+    #[must_use]
+    pub fn from_amax(cast: &Cast, amax: f32) -> Self {
+        let spec = cast.format.spec();
+        let global_scale = cast.rule.global_scale(spec, amax);
+        let group = cast.rule.scale(spec, amax, &Context { global_scale, ..Context::default() });
+        let mut scales = Self::default().room(cast, 1).unwrap_or_default();
+        scales.set_global(global_scale);
+        scales.set(0, group);
+        scales
+    }
+
+    /// The bytes they take, both directions of those that have them.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::F32 { scale, scale_inv } => {
+                size_of_val(&scale_inv[..]) + scale.as_ref().map_or(0, |scale| size_of_val(&scale[..]))
+            }
+            Self::E8M0(bytes) | Self::E4M3 { scale_inv: bytes, .. } => bytes.len(),
+        }
     }
 
     /// The number of scales.

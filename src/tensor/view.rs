@@ -151,6 +151,26 @@ impl<'a> MatRef<'a> {
         Ok(out)
     }
 
+    /// Its elements as f32, row after row; f64 is rounded to nearest even.
+    pub(crate) fn to_f32(self) -> Vec<f32> {
+        let (rows, cols) = self.shape();
+        let mut out = vec![0.0; rows * cols];
+        let kernels = Isa::best().kernels();
+        for (row, line) in out.chunks_exact_mut(cols.max(1)).enumerate() {
+            self.widen(kernels, row * self.row_stride, line);
+        }
+        out
+    }
+
+    /// The bytes of an element.
+    pub(crate) const fn element_bytes(&self) -> usize {
+        match self.values {
+            Values::F64(_) => 8,
+            Values::F32(_) => 4,
+            Values::F16(_) | Values::Bf16(_) => 2,
+        }
+    }
+
     /// Whether it has more elements than its slice.
     pub(super) const fn overlaps(&self) -> bool {
         self.rows * self.cols > self.values.len()

@@ -134,7 +134,7 @@ impl<'a> Side<'a> {
         match &self.kept {
             Kept::Codes(codes) => Some(codes),
             Kept::Prepared(Prepared::Quantized(codes)) => Some(codes),
-            Kept::Prepared(Prepared::Values(_) | Prepared::Bf16(_)) => None,
+            Kept::Prepared(Prepared::Values(_) | Prepared::Kept(_)) => None,
         }
     }
 
@@ -144,7 +144,7 @@ impl<'a> Side<'a> {
         if let Some(codes) = self.codes() {
             return Some(Exact::Codes(codes));
         }
-        let halves = matches!(self.kept, Kept::Prepared(Prepared::Bf16(_)));
+        let halves = matches!(self.kept, Kept::Prepared(Prepared::Kept(_)));
         self.source.map(|(array, turned)| Exact::Numbers { array, turned, halves })
     }
 

@@ -72,7 +72,7 @@ fn cast(run: &Run, text: &str, values: &[f32], shape: (usize, usize)) -> quarter
     let matrix = MatRef::new(values, shape.0, shape.1)?;
     Ok(match operand.prepare(matrix, false, &run.casts())? {
         Prepared::Values(_) => Kept::F32(values.to_vec(), shape),
-        Prepared::Bf16(_) => Kept::Bf16(values.iter().map(|x| bf16::from_f32(*x)).collect(), shape),
+        Prepared::Kept(_) => Kept::Bf16(values.iter().map(|x| bf16::from_f32(*x)).collect(), shape),
         Prepared::Quantized(quantized) => Kept::Quantized(quantized),
     })
 }
