@@ -9,6 +9,7 @@
 //! quarter dequantize IN OUT --to bf16      the way back
 //! quarter gemm A B -o D.npy                a product: time, error, bound; --unit, --selftest
 //! quarter inspect FILE                     ranges, what casts lose, which one to take
+//! quarter train                            a GPT under several recipes side by side
 //! quarter bench                            what this machine can do, and the share that is reached
 //! ```
 //!
@@ -68,6 +69,8 @@ pub enum Command {
     Gemm(Box<gemm::Args>),
     /// Show the range of tensors, what casts lose of them, and which cast to take.
     Inspect(inspect::Args),
+    /// Train a small GPT under several recipes side by side, and compare.
+    Train(Box<train::Args>),
     /// Measure what this machine can do, and what share of it each kernel reaches.
     Bench(bench::Args),
 }
@@ -93,6 +96,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Inspect(args) => {
             writeln!(text, "{}", in_pool(args.threads, || inspect::run(args))??)?;
         }
+        Command::Train(args) => writeln!(text, "{}", in_pool(args.threads, || train::run(args))??)?,
         Command::Bench(args) => in_pool(args.threads, || bench::run(args))??,
     }
     let mut stdout = io::stdout().lock();

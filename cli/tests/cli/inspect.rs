@@ -1,6 +1,6 @@
 //! `quarter inspect`: figures worked out by hand, and those of verification.md's A8.
 
-mod outside;
+pub mod outside;
 
 use self::outside::xml;
 use crate::checkpoint::{Dtype, Tensor, codes, file, singles as bytes, tensor};

@@ -18,4 +18,5 @@ mod layouts;
 mod model;
 mod quantize;
 mod runs;
+mod train_show;
 mod units;

@@ -71,7 +71,7 @@ pub fn loss_chart(records: &[StepRecord], width: usize, height: usize, ascii: bo
     }
     let (axis, steps) = step_axis(&bins, cols, dash, up);
     let _ = writeln!(out, "{:LABELS$} {corner}{axis}", "");
-    let _ = writeln!(out, "{:LABELS$}  {steps}", "");
+    let _ = writeln!(out, "{:>LABELS$}  {steps}", "step");
     let ends = curves.curves.iter().zip(&smooth).enumerate();
     let entries = ends.map(|(i, (curve, means))| entry(i, curve, means));
     let more = (curves.more > 0).then(|| format!("and {} more recipes", curves.more));
@@ -168,27 +168,29 @@ fn legend(out: &mut String, entries: impl Iterator<Item = String>, width: usize)
     }
 }
 
-/// The line under the chart with a mark for each label, and the labels.
+/// The line under the chart with a mark for each label, and the labels: round steps, and the first.
 fn step_axis(bins: &Bins, cols: usize, dash: char, up: char) -> (String, String) {
     let mut axis = vec![dash; cols];
     let mut labels = String::new();
-    let labelled = (cols / 14).max(1);
-    let mut free = 0;
-    for i in 0..=labelled {
-        let bin = i * (bins.count - 1) / labelled;
-        let column = place(bin, bins.count, cols);
-        let text = format!("{:.0}", bins.middle(bin));
+    let (first, last) = (bins.first as f64, bins.last as f64);
+    let (begin, end) = (bins.middle(0), bins.middle(bins.count - 1));
+    let (each, _) = tick((last - first).max(1.0), (cols / 12).max(1));
+    let each = each.max(1.0);
+    let round = (0..cols).map(|i| ((first / each).floor() + 1.0 + i as f64) * each);
+    for step in [first].into_iter().chain(round.take_while(|step| *step <= last)) {
+        let part = if end > begin { ((step - begin) / (end - begin)).clamp(0.0, 1.0) } else { 0.0 };
+        let column = (part * (cols - 1) as f64).round() as usize;
+        let text = format!("{step:.0}");
         let begin = column.saturating_sub(text.len() / 2).min(cols.saturating_sub(text.len()));
+        let free = if labels.is_empty() { 0 } else { labels.len() + 2 };
         if begin < free || text.len() > cols {
             continue;
         }
         axis[column] = up;
         labels.push_str(&" ".repeat(begin - labels.len()));
         labels.push_str(&text);
-        free = begin + text.len() + 2;
     }
-    let label = if labels.len() + 6 <= cols + ENDS { " step" } else { "" };
-    (axis.into_iter().collect(), labels + label)
+    (axis.into_iter().collect(), labels)
 }
 
 /// Where bin number `bin` of `count` is in so many columns.

@@ -31,8 +31,8 @@ pub struct Curves {
 /// Equal pieces of the steps; the last may be shorter.
 #[derive(Clone, Copy, Debug)]
 pub struct Bins {
-    first: u64,
-    last: u64,
+    pub first: u64,
+    pub last: u64,
     /// Steps of each.
     pub each: u64,
     pub count: usize,

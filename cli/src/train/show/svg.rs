@@ -107,8 +107,8 @@ fn points(values: &[Option<f64>], bins: &Bins) -> Points {
 
 /// The steps of a picture, never none.
 fn steps(bins: &Bins) -> (f64, f64) {
-    let (first, last) = (bins.middle(0), bins.middle(bins.count - 1));
-    (first.min(1.0), last.max(first + 1.0))
+    let first = bins.first as f64;
+    (first, (bins.last as f64).max(first * (1.0 + 1e-9) + 1.0))
 }
 
 /// A range with room above and below, never empty.
@@ -284,7 +284,10 @@ fn scales<'a>(area: &Area<'a>, ((recipe, layer), operands): &Panel<'_>) -> Drawn
         .margin_top(22)
         .x_label_area_size(36)
         .y_label_area_size(60)
-        .build_cartesian_2d(first..last.max(first + 1.0), (low / 2.0..high * 2.0).log_scale())?;
+        .build_cartesian_2d(
+            first..last.max(first * (1.0 + 1e-9) + 1.0),
+            (low / 2.0..high * 2.0).log_scale(),
+        )?;
     mesh!(chart, "amax, scale", &|y| format!("{y:.0e}"))?;
     for (i, (role, operand)) in operands.iter().enumerate() {
         let known = ROLES.iter().find(|(name, _)| name == role);

@@ -69,7 +69,8 @@ pub fn summary_table(summaries: &[Summary], baselines: Baselines) -> String {
 fn layout(columns: &[Column], rows: usize) -> String {
     let width = |column: &Column| {
         let cells = column.cells.iter().map(|cell| cell.chars().count());
-        cells.chain([column.title.len()]).max().unwrap_or(0)
+        let least = if is_share(column) { 5 } else { 0 };
+        cells.chain([column.title.len(), least]).max().unwrap_or(0)
     };
     let mut widths: Vec<_> = columns.iter().map(width).collect();
     let mut groups = String::new();

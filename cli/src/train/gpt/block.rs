@@ -1,0 +1,231 @@
+//! One block: attention and a feed-forward layer, each behind a norm and added to what comes in.
+
+use super::{Buffer, EPS, Shape, attention};
+use quarter::Result;
+use quarter::nn::{self, Linear, Param, RowMoments, Saved, Step};
+use quarter::tensor::{MatMut, MatRef};
+
+/// A layer norm with a gain, without a bias.
+#[derive(Debug)]
+pub struct LayerNorm {
+    name: String,
+    gain: Vec<f32>,
+    grad: Vec<f32>,
+}
+
+impl LayerNorm {
+    /// With gains of 1.
+    #[must_use]
+    pub fn new(name: impl Into<String>, width: usize) -> Self {
+        Self { name: name.into(), gain: vec![1.0; width], grad: vec![0.0; width] }
+    }
+
+    /// The gain.
+    pub fn param(&mut self) -> Param<'_> {
+        Param { name: &self.name, value: &mut self.gain, grad: &self.grad, decay: false }
+    }
+
+    /// The gain's gradient.
+    pub fn grad_mut(&mut self) -> &mut [f32] {
+        &mut self.grad
+    }
+
+    /// y = norm(x), and the rows' moments.
+    ///
+    /// # Errors
+    /// As [`nn::layer_norm`].
+    pub fn forward(&self, x: &[f32], y: &mut [f32], step: &Step<'_>) -> Result<Vec<RowMoments>> {
+        let mut moments = vec![RowMoments::default(); x.len() / self.gain.len()];
+        nn::layer_norm(x, &self.gain, None, EPS, y, &mut moments, step.exec)?;
+        Ok(moments)
+    }
+
+    /// dx += the gradient through the norm.
+    ///
+    /// # Errors
+    /// As [`nn::layer_norm_backward`].
+    pub fn backward(
+        &mut self,
+        dy: &[f32],
+        x: &[f32],
+        moments: &[RowMoments],
+        dx: &mut [f32],
+        step: &Step<'_>,
+    ) -> Result<()> {
+        let Self { gain, grad, .. } = self;
+        nn::layer_norm_backward(dy, x, gain, moments, dx, grad, None, step.exec)
+    }
+}
+
+/// A block's parameters.
+#[derive(Debug)]
+pub struct Block {
+    norm1: LayerNorm,
+    /// Queries, keys and values, \[3C, C\].
+    qkv: Linear,
+    proj: Linear,
+    norm2: LayerNorm,
+    up: Linear,
+    down: Linear,
+}
+
+/// What a forward keeps for its backward.
+#[derive(Debug)]
+pub struct Kept {
+    /// What came in, and what the second norm saw.
+    x: [Vec<f32>; 2],
+    moments: [Vec<RowMoments>; 2],
+    qkv: Buffer,
+    up: Buffer,
+    saved: [Saved; 4],
+}
+
+impl Kept {
+    pub fn bytes(&self) -> usize {
+        let x: usize = self.x.iter().map(|x| size_of_val(&x[..])).sum();
+        let moments: usize = self.moments.iter().map(|m| size_of_val(&m[..])).sum();
+        let saved: usize = self.saved.iter().map(Saved::bytes).sum();
+        x + moments + saved + self.qkv.bytes() + self.up.bytes()
+    }
+}
+
+impl Block {
+    pub fn new(
+        name: &str,
+        width: usize,
+        linear: impl Fn(String, usize, usize) -> Result<Linear>,
+    ) -> Result<Self> {
+        let named =
+            |layer: &str, outputs, inputs| linear(format!("{name}.{layer}"), outputs, inputs);
+        Ok(Self {
+            norm1: LayerNorm::new(format!("{name}.norm1"), width),
+            qkv: named("qkv", 3 * width, width)?,
+            proj: named("proj", width, width)?,
+            norm2: LayerNorm::new(format!("{name}.norm2"), width),
+            up: named("up", 4 * width, width)?,
+            down: named("down", width, 4 * width)?,
+        })
+    }
+
+    pub fn linears(&self) -> [&Linear; 4] {
+        [&self.qkv, &self.proj, &self.up, &self.down]
+    }
+
+    pub fn linears_mut(&mut self) -> [&mut Linear; 4] {
+        [&mut self.qkv, &mut self.proj, &mut self.up, &mut self.down]
+    }
+
+    pub fn params(&mut self) -> [Param<'_>; 6] {
+        [
+            self.norm1.param(),
+            self.qkv.weight_param(),
+            self.proj.weight_param(),
+            self.norm2.param(),
+            self.up.weight_param(),
+            self.down.weight_param(),
+        ]
+    }
+
+    pub fn grads_mut(&mut self) -> [&mut [f32]; 6] {
+        [
+            self.norm1.grad_mut(),
+            self.qkv.weight_grad_mut(),
+            self.proj.weight_grad_mut(),
+            self.norm2.grad_mut(),
+            self.up.weight_grad_mut(),
+            self.down.weight_grad_mut(),
+        ]
+    }
+
+    /// x += proj(attention(qkv(norm1(x)))), then x += down(gelu(up(norm2(x)))).
+    pub fn forward(&mut self, x: &mut [f32], shape: &Shape, step: &mut Step<'_>) -> Result<Kept> {
+        let (rows, width) = (shape.rows(), shape.width);
+        let mut narrow = vec![0.0; rows * width];
+        let mut wide = vec![0.0; rows * 4 * width];
+
+        let first = x.to_vec();
+        let moments1 = self.norm1.forward(x, &mut narrow, step)?;
+        let mut qkv = Buffer::zeros(shape.precision, rows * 3 * width);
+        let out = qkv.out(rows, 3 * width)?;
+        let saved_qkv = self.qkv.forward(MatRef::new(&narrow, rows, width)?, out, step)?;
+        attention::forward(&qkv, &mut narrow, shape, step.exec)?;
+        let mut y = vec![0.0; rows * width];
+        let out = MatMut::new(&mut y, rows, width)?;
+        let saved_proj = self.proj.forward(MatRef::new(&narrow, rows, width)?, out, step)?;
+        nn::add_into(&y, x, step.exec)?;
+
+        let second = x.to_vec();
+        let moments2 = self.norm2.forward(x, &mut narrow, step)?;
+        let mut up = Buffer::zeros(shape.precision, rows * 4 * width);
+        let out = up.out(rows, 4 * width)?;
+        let saved_up = self.up.forward(MatRef::new(&narrow, rows, width)?, out, step)?;
+        up.gelu(&mut wide, step.exec)?;
+        let out = MatMut::new(&mut y, rows, width)?;
+        let saved_down = self.down.forward(MatRef::new(&wide, rows, 4 * width)?, out, step)?;
+        nn::add_into(&y, x, step.exec)?;
+
+        Ok(Kept {
+            x: [first, second],
+            moments: [moments1, moments2],
+            qkv,
+            up,
+            saved: [saved_qkv, saved_proj, saved_up, saved_down],
+        })
+    }
+
+    /// dx, the gradient of what came out, becomes that of what came in.
+    pub fn backward(
+        &mut self,
+        dx: &mut [f32],
+        kept: Kept,
+        shape: &Shape,
+        step: &mut Step<'_>,
+    ) -> Result<()> {
+        let (rows, width) = (shape.rows(), shape.width);
+        let Kept { x: [first, second], moments: [moments1, moments2], qkv, up, saved } = kept;
+        let [saved_qkv, saved_proj, saved_up, saved_down] = saved;
+        let mut narrow = vec![0.0; rows * width];
+        let mut wide = vec![0.0; rows * 4 * width];
+
+        let out = MatMut::new(&mut wide, rows, 4 * width)?.into();
+        self.down.backward(MatRef::new(&*dx, rows, width)?, &saved_down, Some(out), step)?;
+        let mut dup = vec![0.0; rows * 4 * width];
+        up.gelu_backward(&wide, &mut dup, step.exec)?;
+        let out = MatMut::new(&mut narrow, rows, width)?.into();
+        self.up.backward(MatRef::new(&dup, rows, 4 * width)?, &saved_up, Some(out), step)?;
+        self.norm2.backward(&narrow, &second, &moments2, dx, step)?;
+
+        let out = MatMut::new(&mut narrow, rows, width)?.into();
+        self.proj.backward(MatRef::new(&*dx, rows, width)?, &saved_proj, Some(out), step)?;
+        let dqkv = &mut wide[..rows * 3 * width];
+        attention::backward(&qkv, &narrow, dqkv, shape, step.exec)?;
+        let out = MatMut::new(&mut narrow, rows, width)?.into();
+        self.qkv.backward(MatRef::new(&*dqkv, rows, 3 * width)?, &saved_qkv, Some(out), step)?;
+        self.norm1.backward(&narrow, &first, &moments1, dx, step)
+    }
+
+    /// The forward, keeping nothing.
+    pub fn infer(&mut self, x: &mut [f32], shape: &Shape, step: &mut Step<'_>) -> Result<()> {
+        let (rows, width) = (shape.rows(), shape.width);
+        let mut narrow = vec![0.0; rows * width];
+        self.norm1.forward(x, &mut narrow, step)?;
+        let mut qkv = Buffer::zeros(shape.precision, rows * 3 * width);
+        let out = qkv.out(rows, 3 * width)?;
+        self.qkv.infer(MatRef::new(&narrow, rows, width)?, out, step)?;
+        attention::forward(&qkv, &mut narrow, shape, step.exec)?;
+        let mut y = vec![0.0; rows * width];
+        let out = MatMut::new(&mut y, rows, width)?;
+        self.proj.infer(MatRef::new(&narrow, rows, width)?, out, step)?;
+        nn::add_into(&y, x, step.exec)?;
+
+        self.norm2.forward(x, &mut narrow, step)?;
+        let mut up = Buffer::zeros(shape.precision, rows * 4 * width);
+        let out = up.out(rows, 4 * width)?;
+        self.up.infer(MatRef::new(&narrow, rows, width)?, out, step)?;
+        let mut wide = vec![0.0; rows * 4 * width];
+        up.gelu(&mut wide, step.exec)?;
+        let out = MatMut::new(&mut y, rows, width)?;
+        self.down.infer(MatRef::new(&wide, rows, 4 * width)?, out, step)?;
+        nn::add_into(&y, x, step.exec)
+    }
+}
