@@ -273,7 +273,7 @@ fn hostile_metrics_are_errors_with_their_line() {
         b"\0\0\0\0",
         b"[]",
         b"{}",
-        good[1..].as_bytes(),
+        &good.as_bytes()[1..],
         &good.as_bytes()[..good.len() - 1],
         &good.replace("\"step\":1", "\"step\":-1").into_bytes(),
         &good.replace("\"skipped\":0", "\"skipped\":0,\"more\":1").into_bytes(),

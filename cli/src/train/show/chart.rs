@@ -55,7 +55,7 @@ pub fn loss_chart(records: &[StepRecord], width: usize, height: usize, ascii: bo
         if ascii { ['|', '+', '+', '-', '+'] } else { ['│', '┤', '└', '─', '┴'] };
     for (row, label) in labels.iter().enumerate() {
         let (label, axis) = match label {
-            Some(label) => (format!("{label:.digits$}"), mark),
+            Some(label) => (axis_label(*label, digits), mark),
             None => (String::new(), bar),
         };
         let line = format!("{label:>LABELS$} {axis}{}", canvas.text(row));
@@ -119,6 +119,12 @@ pub fn gap_chart(records: &[StepRecord], width: usize, ascii: bool) -> String {
         );
     }
     out
+}
+
+/// A label of at most [`LABELS`] columns.
+fn axis_label(loss: f64, digits: usize) -> String {
+    let text = format!("{:.digits$}", loss + 0.0); // no -0
+    if text.len() <= LABELS { text } else { format!("{loss:.0e}") }
 }
 
 fn is_zero(row: &[Option<f64>]) -> bool {
