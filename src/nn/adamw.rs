@@ -234,12 +234,7 @@ impl AdamW {
     /// # Errors
     /// [`Error::Length`] for a gradient of another length than its parameter; [`Error::State`] for
     /// other parameters than those before. Then nothing is changed.
-    pub fn step(
-        &mut self,
-        params: &mut [Param<'_>],
-        lr: f32,
-        exec: Exec,
-    ) -> Result<Update, Error> {
+    pub fn step(&mut self, params: &mut [Param<'_>], lr: f32, exec: Exec) -> Result<Update, Error> {
         self.check(params)?;
         let mut squares = 0.0_f32;
         for param in &*params {

@@ -1,14 +1,11 @@
 //! A linear layer under a recipe.
 
+use super::casting::{CastWeight, RoleStats};
 use super::{Param, Step, column_sums_into};
 use crate::error::Error;
-use crate::gemm::{GemmOptions, GemmOutput, GemmStats};
-use crate::recipe::{
-    AllReduce, Operand, Pass, Prepared, Recipe, RecipeState, Role, dgrad, fprop, prepare_both, wgrad,
-};
-use crate::scale::{Granularity, ScaleFormat};
-use crate::slice::QuantStats;
-use crate::tensor::{Cast, MatMut, MatRef, QuantizeOptions, Scales, StatsLevel, amax};
+use crate::gemm::{GemmOptions, GemmOutput};
+use crate::recipe::{Pass, Prepared, Recipe, RecipeState, Role, dgrad, fprop, wgrad};
+use crate::tensor::{MatMut, MatRef};
 use std::string::String;
 use std::vec;
 use std::vec::Vec;
@@ -41,51 +38,17 @@ use std::vec::Vec;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Linear {
-    name: String,
-    recipe: Recipe,
+    pub(super) name: String,
+    pub(super) recipe: Recipe,
     /// Outputs and inputs.
-    shape: (usize, usize),
-    weight: Vec<f32>,
-    weight_grad: Vec<f32>,
+    pub(super) shape: (usize, usize),
+    pub(super) weight: Vec<f32>,
+    pub(super) weight_grad: Vec<f32>,
     /// And its gradient.
-    bias: Option<[Vec<f32>; 2]>,
-    cast: Option<CastWeight>,
-    counts: [RoleStats; 3],
-    on_unit: [u64; 3],
-}
-
-/// The weight as the products of one step read it.
-#[derive(Clone, Debug)]
-struct CastWeight {
-    /// Of fprop, and transposed of dgrad; none where the values are read as they are.
-    operands: [Option<Prepared<'static>>; 2],
-    step: u32,
-    stats: Option<RoleStats>,
-    /// Whether this step has taken note of the amax.
-    noted: bool,
-}
-
-/// What casting the tensors of a role did to them, since it was [last asked](Linear::take_stats).
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct RoleStats {
-    /// Of all tensors.
-    pub stats: QuantStats,
-    /// Their elements.
-    pub elements: u64,
-    /// The scale of the last one, if it had one for all of it.
-    pub scale: Option<f32>,
-}
-
-impl RoleStats {
-    /// Of two groups of tensors as one; the scale is the second's.
-    #[must_use]
-    pub fn merge(self, other: Self) -> Self {
-        Self {
-            stats: self.stats.merge(other.stats),
-            elements: self.elements + other.elements,
-            scale: other.scale.or(self.scale),
-        }
-    }
+    pub(super) bias: Option<[Vec<f32>; 2]>,
+    pub(super) cast: Option<CastWeight>,
+    pub(super) counts: [RoleStats; 3],
+    pub(super) on_unit: [u64; 3],
 }
 
 /// What a forward keeps for its backward: xᵀ as wgrad reads it.
@@ -333,161 +296,10 @@ impl Linear {
         self.on_unit[Pass::Fprop as usize] += stats.on_unit;
         Ok(())
     }
-
-    /// The weight as fprop reads it, or transposed as dgrad does.
-    fn with_weight(
-        &self,
-        transposed: bool,
-        run: impl FnOnce(&Prepared<'_>) -> Result<GemmStats, Error>,
-    ) -> Result<GemmStats, Error> {
-        let operands = self.cast.as_ref().map(|cast| &cast.operands[usize::from(transposed)]);
-        if let Some(Some(operand)) = operands {
-            return run(operand);
-        }
-        let weight = MatRef::new(&self.weight, self.shape.0, self.shape.1)?;
-        let weight = if transposed { weight.transposed() } else { weight };
-        run(&Prepared::Values(weight))
-    }
-
-    /// Casts the weight unless this step has it, and takes note of its amax once a step.
-    fn cast_weight(&mut self, step: &mut Step<'_>) -> Result<(), Error> {
-        let now = step.state.step();
-        if self.cast.as_ref().is_none_or(|cast| cast.step != now) {
-            let weight = MatRef::new(&self.weight, self.shape.0, self.shape.1)?;
-            let operands = [&self.recipe.fprop.b, &self.recipe.dgrad.b];
-            // Ranks have the same weights: nothing is to be joined.
-            let alone = None;
-            let scales = self.scales(Role::Weight, weight, operands.map(Some), (step, alone))?;
-            let options = self.quantizing(Role::Weight, &scales, step);
-            let (w, w_t) = prepare_both(weight, operands, &options)?;
-            let stats = stats_of([Some(&w), Some(&w_t)], weight.shape());
-            let keep = |prepared| match prepared {
-                Prepared::Values(_) => Ok(None),
-                prepared => Prepared::keep(prepared).map(Some),
-            };
-            let operands = [keep(w)?, keep(w_t)?];
-            self.cast = Some(CastWeight { operands, step: now, stats, noted: false });
-        }
-        if let Some(cast) = &mut self.cast
-            && step.state.is_training()
-            && !cast.noted
-        {
-            cast.noted = true;
-            if let Some(stats) = cast.stats {
-                note(&self.name, &self.recipe, &mut self.counts, (Role::Weight, stats), step)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// A tensor and its transpose as the products read them, and takes note of what that did.
-    fn cast<'a>(
-        &mut self,
-        role: Role,
-        tensor: MatRef<'a>,
-        operands: [Option<Operand>; 2],
-        step: &mut Step<'_>,
-    ) -> Result<[Option<Prepared<'a>>; 2], Error> {
-        let [first, second] = operands;
-        let scales = self.scales(role, tensor, [first.as_ref(), second.as_ref()], (step, step.group))?;
-        let options = self.quantizing(role, &scales, step);
-        let prepared = match (&first, &second) {
-            (Some(first), Some(second)) => {
-                let (a, b) = prepare_both(tensor, [first, second], &options)?;
-                [Some(a), Some(b)]
-            }
-            (Some(first), None) => [Some(first.prepare(tensor, false, &options)?), None],
-            (None, Some(second)) => {
-                [None, Some(second.prepare(tensor, true, &options.of_transpose())?)]
-            }
-            (None, None) => [None, None],
-        };
-        let [a, b] = prepared.each_ref().map(Option::as_ref);
-        if let Some(stats) = stats_of([a, b], tensor.shape())
-            && step.state.is_training()
-        {
-            note(&self.name, &self.recipe, &mut self.counts, (role, stats), step)?;
-        }
-        Ok(prepared)
-    }
-
-    fn quantizing<'s>(
-        &self,
-        role: Role,
-        scales: &'s [Option<Scales>; 2],
-        step: &Step<'_>,
-    ) -> QuantizeOptions<'s> {
-        let (threads, isa) = step.exec.means();
-        // The weight that evaluation casts may be that of the next training step.
-        let noted = step.state.is_training() || role == Role::Weight;
-        let keeps = self.recipe.history_cast(role).is_some() && noted;
-        let level = if keeps || step.count { StatsLevel::Tensor } else { StatsLevel::None };
-        let mut options = QuantizeOptions::new().threads(threads).isa(isa).stats(level);
-        options = options.random(step.state.stream(&self.name, role));
-        if let Some(scales) = &scales[0] {
-            options = options.scales(scales);
-        }
-        match &scales[1] {
-            Some(scales) => options.scales_t(scales),
-            None => options,
-        }
-    }
-
-    /// The scales that do not follow from the tensor alone: by history, and of a tensor that ranks
-    /// share.
-    fn scales(
-        &self,
-        role: Role,
-        tensor: MatRef<'_>,
-        operands: [Option<&Operand>; 2],
-        (step, group): (&Step<'_>, Option<&dyn AllReduce>),
-    ) -> Result<[Option<Scales>; 2], Error> {
-        let casts = operands.map(|operand| operand.and_then(Operand::cast));
-        let first = self.scale(role, tensor, casts[0], step, group)?;
-        let second = match casts {
-            [Some(a), Some(b)] if a == b => first.clone(),
-            _ => self.scale(role, tensor, casts[1], step, group)?,
-        };
-        Ok([first, second])
-    }
-
-    fn scale(
-        &self,
-        role: Role,
-        tensor: MatRef<'_>,
-        cast: Option<&Cast>,
-        step: &Step<'_>,
-        group: Option<&dyn AllReduce>,
-    ) -> Result<Option<Scales>, Error> {
-        let Some(cast) = cast else { return Ok(None) };
-        let joined = || -> Result<f32, Error> {
-            let drop_nan = cast.rule.drops_nan();
-            let mut peak = amax(tensor, Granularity::Tensor, drop_nan)?;
-            if let Some(group) = group {
-                group.max(&mut peak)?;
-            }
-            Ok(peak.first().copied().unwrap_or(0.0))
-        };
-        if cast.rule.keeps_history() {
-            let name = &self.name;
-            let warm = step.state.history(name, role).is_some_and(|history| history.in_warm_up());
-            let scale = if warm {
-                step.state.scale_for(name, role, joined()?)
-            } else {
-                step.state.scale(name, role)
-            }?;
-            return Ok(Some(Scales::from_scale(scale)));
-        }
-        let whole = cast.granularity == Granularity::Tensor;
-        if group.is_none() || !whole || cast.rule.scale_format() == ScaleFormat::E4M3 {
-            return Ok(None);
-        }
-        Ok(Some(Scales::from_amax(cast, joined()?)))
-    }
 }
 
 /// No product comes before its operands were cast.
-const NOT_CAST: Error =
+pub(super) const NOT_CAST: Error =
     Error::Recipe { field: "operand", why: "it was not cast before its product" };
 
 fn shape(what: &'static str, expected: (usize, usize), got: (usize, usize)) -> Result<(), Error> {
@@ -497,30 +309,4 @@ fn shape(what: &'static str, expected: (usize, usize), got: (usize, usize)) -> R
 fn options<'a>(step: &Step<'_>) -> GemmOptions<'a> {
     let (threads, isa) = step.exec.means();
     GemmOptions::new().threads(threads).isa(isa)
-}
-
-/// The statistics of the first that was quantized.
-fn stats_of(prepared: [Option<&Prepared<'_>>; 2], shape: (usize, usize)) -> Option<RoleStats> {
-    let quantized = prepared.into_iter().flatten().find_map(|prepared| match prepared {
-        Prepared::Quantized(quantized) => Some(quantized),
-        Prepared::Values(_) | Prepared::Kept(_) => None,
-    })?;
-    let scales = quantized.scales();
-    let scale = if scales.len() == 1 { scales.scale(0) } else { None };
-    let elements = (shape.0 * shape.1) as u64;
-    Some(RoleStats { stats: *quantized.stats()?, elements, scale })
-}
-
-fn note(
-    name: &str,
-    recipe: &Recipe,
-    counts: &mut [RoleStats; 3],
-    (role, stats): (Role, RoleStats),
-    step: &mut Step<'_>,
-) -> Result<(), Error> {
-    counts[role as usize] = counts[role as usize].merge(stats);
-    match recipe.history_cast(role) {
-        Some(_) => step.state.record_stats(name, role, &stats.stats),
-        None => Ok(()),
-    }
 }

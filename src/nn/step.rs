@@ -26,12 +26,12 @@ pub struct Step<'a> {
     pub group: Option<&'a dyn AllReduce>,
     /// Threads and instruction set.
     pub exec: Exec,
-    /// Whether what is cast is counted, also where no history asks for it.
+    /// Whether what casts do is counted: [`RoleStats`](super::RoleStats). It changes no number.
     pub count: bool,
 }
 
 impl<'a> Step<'a> {
-    /// One rank, all threads, nothing counted but what histories need.
+    /// One rank, all threads, nothing counted.
     #[must_use]
     pub fn new(state: &'a mut RecipeState, workspace: &'a mut Workspace) -> Self {
         Self { state, workspace, group: None, exec: Exec::new(), count: false }

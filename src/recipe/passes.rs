@@ -6,7 +6,9 @@ use crate::arch::Isa;
 use crate::error::Error;
 use crate::gemm::{GemmInput, GemmOptions, GemmOutput, GemmStats, Workspace, gemm_nt_in};
 use crate::scale::SourceType;
-use crate::tensor::{MatRef, QuantizeOptions, Quantized, quantize, quantize_both, quantize_transposed};
+use crate::tensor::{
+    MatRef, QuantizeOptions, Quantized, quantize, quantize_both, quantize_transposed,
+};
 use half::bf16;
 use std::sync::Arc;
 use std::vec::Vec;

@@ -101,7 +101,8 @@ impl Scales {
     pub fn bytes(&self) -> usize {
         match self {
             Self::F32 { scale, scale_inv } => {
-                size_of_val(&scale_inv[..]) + scale.as_ref().map_or(0, |scale| size_of_val(&scale[..]))
+                size_of_val(&scale_inv[..])
+                    + scale.as_ref().map_or(0, |scale| size_of_val(&scale[..]))
             }
             Self::E8M0(bytes) | Self::E4M3 { scale_inv: bytes, .. } => bytes.len(),
         }
