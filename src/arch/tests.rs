@@ -277,3 +277,41 @@ fn fma_by_f64_is_fused() {
         check(small(word()) * f32::MIN_POSITIVE, small(word()) * 1e-3, f32::from_bits(word() % 64));
     }
 }
+
+/// Each instruction set's update is that of its formula, with every operation rounded.
+#[cfg(feature = "std")]
+#[test]
+fn adamw() {
+    let h = super::vector::AdamWStep {
+        grad_scale: 0.7,
+        beta1: 0.9,
+        beta2: 0.95,
+        one_minus_beta1: 1.0 - 0.9,
+        one_minus_beta2: 1.0 - 0.95,
+        m_correction: 3.7,
+        v_correction: 7.1,
+        eps: 1e-8,
+        lr: 1e-3,
+        decay: 1e-4,
+    };
+    each(|isa, len, specials, seed| {
+        let [w, grads, m, v] = [0, 1, 2, 3].map(|i| values(seed + 4 * i, len, specials));
+        let v: Vec<f32> = v.into_iter().map(f32::abs).collect();
+        let quiet = |x: f32| if x.is_nan() { 0x7fc0_0000 } else { x.to_bits() };
+        let mut want = [vec![], vec![], vec![]];
+        for i in 0..len {
+            let g = grads[i] * h.grad_scale;
+            let m = h.beta1 * m[i] + h.one_minus_beta1 * g;
+            let v = h.beta2 * v[i] + h.one_minus_beta2 * (g * g);
+            let decayed = w[i] - h.decay * w[i];
+            let w = decayed - h.lr * (m * h.m_correction) / ((v * h.v_correction).sqrt() + h.eps);
+            for (want, x) in want.iter_mut().zip([w, m, v]) {
+                want.push(quiet(x));
+            }
+        }
+        let mut got = [w, m, v];
+        let [w, m, v] = &mut got;
+        isa.kernels().adamw(&h, w, &grads, m, v);
+        assert_eq!(got.map(|x| bits(&x)), want, "{isa:?} length {len} seed {seed}");
+    });
+}

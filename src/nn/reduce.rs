@@ -11,7 +11,7 @@ const CHUNK: usize = 4096;
 /// Chunks whose sums are kept until they are added.
 const TOGETHER: usize = 1024;
 /// Columns of a unit of work.
-const COLUMNS: usize = 64;
+const COLUMNS: usize = 256;
 
 /// Σ x, +0 of none.
 ///
@@ -107,7 +107,7 @@ pub(super) fn whole_rows(what: &'static str, got: usize, cols: usize) -> Result<
     Ok(rows)
 }
 
-/// Runs `work` on rows of `out`, unless they are empty.
+/// Runs `work` on rows of `out`.
 pub(super) fn by_rows<C: Cut>(
     least: usize,
     (rows, cols): (usize, usize),

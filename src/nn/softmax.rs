@@ -33,9 +33,7 @@ pub enum Mask {
 pub fn softmax(x: &mut [f32], cols: usize, scale: f32, mask: Mask, exec: Exec) -> Result<()> {
     let rows = whole_rows("x", x.len(), cols)?;
     by_rows(HEAVY, (rows, cols), Units(x, cols), exec, |k, rows, x| {
-        if cols > 0 {
-            k.softmax(x.0, cols, scale, mask == Mask::Causal, rows.start);
-        }
+        k.softmax(x.0, cols, scale, mask == Mask::Causal, rows.start);
     });
     Ok(())
 }
@@ -56,10 +54,8 @@ pub fn softmax_backward(
     let rows = whole_rows("p", p.len(), cols)?;
     length("dp", p.len(), dp.len())?;
     by_rows(HEAVY, (rows, cols), Units(dp, cols), exec, |k, rows, dp| {
-        if cols > 0 {
-            let p = &p[rows.start * cols..rows.end * cols];
-            k.softmax_backward(p, dp.0, cols, scale, mask == Mask::Causal, rows.start);
-        }
+        let p = &p[rows.start * cols..rows.end * cols];
+        k.softmax_backward(p, dp.0, cols, scale, mask == Mask::Causal, rows.start);
     });
     Ok(())
 }

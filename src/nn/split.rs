@@ -44,14 +44,16 @@ impl<A: Cut> Cut for Option<A> {
 }
 
 /// Runs `work` on these units of `out`, in one part or, where `elements` are at least `least`, in
-/// several at the same time. No result may depend on where they are cut.
+/// several at the same time; of no units, not at all. No result may depend on where they are cut.
 pub(super) fn split<C: Cut>(
     (least, elements, threads): (usize, usize, usize),
     units: usize,
     out: C,
     work: impl Fn(Range<usize>, C) + Sync,
 ) {
-    halve(parts_from(least, elements, threads), 0..units, out, &work);
+    if units > 0 {
+        halve(parts_from(least, elements, threads), 0..units, out, &work);
+    }
 }
 
 fn halve<C: Cut>(

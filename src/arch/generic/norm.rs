@@ -2,7 +2,7 @@
 
 use super::super::vector::RowMoments;
 use super::math::quiet;
-use super::reduce::{columns, sum_by};
+use super::reduce::{columns, sum_by, sums_by};
 
 /// y = (x − mean)·rstd·gain + bias, each operation rounded, and the moments of each row.
 #[inline(always)]
@@ -50,8 +50,11 @@ pub(crate) fn layer_norm_backward(
     for (row, &RowMoments { mean, rstd }) in moments.iter().enumerate() {
         let (dy, x) = (&dy[row * cols..][..cols], &x[row * cols..][..cols]);
         let dx = &mut dx[row * cols..][..cols];
-        let g = sum_by(dy, gain, gain, |dy, gain, _| dy * gain) / n;
-        let gh = sum_by(dy, gain, x, |dy, gain, x| (dy * gain) * ((x - mean) * rstd)) / n;
+        let (g, gh) = sums_by(dy, gain, x, |dy, gain, x| {
+            let g = dy * gain;
+            (g, g * ((x - mean) * rstd))
+        });
+        let (g, gh) = (g / n, gh / n);
         for (((dx, dy), gain), x) in dx.iter_mut().zip(dy).zip(gain).zip(x) {
             let h = (x - mean) * rstd;
             *dx = quiet(*dx + rstd * ((dy * gain - g) - h * gh));

@@ -15,7 +15,7 @@ pub(crate) const CHUNK: usize = 4096;
 /// Running sums of a chunk.
 pub(super) const LANES: usize = 16;
 /// Columns that are summed together.
-const BLOCK: usize = 64;
+const BLOCK: usize = 256;
 
 pub(super) type Lanes = [f32; LANES];
 
@@ -68,6 +68,37 @@ pub(super) fn sum_by(a: &[f32], b: &[f32], c: &[f32], term: impl Fn(f32, f32, f3
     let mut total = 0.0;
     for ((a, b), c) in chunks {
         total += chunk(a, b, c, &term);
+    }
+    total
+}
+
+/// The sums of two terms each.
+#[inline(always)]
+pub(super) fn sums_by(
+    a: &[f32],
+    b: &[f32],
+    c: &[f32],
+    term: impl Fn(f32, f32, f32) -> (f32, f32),
+) -> (f32, f32) {
+    let chunks = a.chunks(CHUNK).zip(b.chunks(CHUNK)).zip(c.chunks(CHUNK));
+    let mut total = (0.0, 0.0);
+    for ((a, b), c) in chunks {
+        let ((a, a_tail), (b, b_tail), (c, c_tail)) =
+            (a.as_chunks::<LANES>(), b.as_chunks::<LANES>(), c.as_chunks::<LANES>());
+        let (mut one, mut two) = ([0.0; LANES], [0.0; LANES]);
+        for ((a, b), c) in a.iter().zip(b).zip(c) {
+            for i in 0..LANES {
+                let terms = term(a[i], b[i], c[i]);
+                one[i] += terms.0;
+                two[i] += terms.1;
+            }
+        }
+        for (i, ((a, b), c)) in a_tail.iter().zip(b_tail).zip(c_tail).enumerate() {
+            let terms = term(*a, *b, *c);
+            one[i] += terms.0;
+            two[i] += terms.1;
+        }
+        total = (total.0 + fold(one), total.1 + fold(two));
     }
     total
 }
