@@ -147,6 +147,9 @@ kernel_table! {
     count_u8(e: &Encoder, src: &[f32], codes: &[u8]) -> Counts;
     /// Statistics of values and their codes.
     count_u16(e: &Encoder, src: &[f32], codes: &[u16]) -> Counts;
+    /// Statistics of values, the same ones scaled, and their codes; `limits` are the largest finite
+    /// number as f32 bits and the mask of what is zero in a zero's code.
+    count_scaled(limits: (u32, u32), src: &[f32], scaled: &[f32], codes: &[u8]) -> Counts;
     /// 8-bit codes → f32, times a scale.
     decode_f32(d: &Decoder, scale: f32, src: &[u8], dst: &mut [f32], past: bool);
     /// 8-bit codes → bf16.
@@ -250,6 +253,7 @@ macro_rules! compile_kernels {
                 encode_u16 encode::encode(e: &Encoder, w: Words<'_>, s: &[f32], d: &mut [u16], screen: bool, past: bool) -> Screen;
                 count_u8 count::count(e: &Encoder, s: &[f32], c: &[u8]) -> Counts;
                 count_u16 count::count(e: &Encoder, s: &[f32], c: &[u16]) -> Counts;
+                count_scaled count::count_scaled(limits: (u32, u32), s: &[f32], y: &[f32], c: &[u8]) -> Counts;
                 decode_f32 decode::to_f32(decoder: &Decoder, scale: f32, s: &[u8], d: &mut [f32], past: bool) -> ();
                 decode_bf16 decode::to_bf16(decoder: &Decoder, s: &[u8], d: &mut [u16], past: bool) -> ();
                 f64_to_odd narrow::f64_to_odd(s: &[f64], d: &mut [f32]) -> ();

@@ -201,23 +201,23 @@ fn magnitudes(kernels: &Kernels, operand: &Operand<'_>, threads: usize) -> Optio
             Kind::Bf16 => between(packed.range()),
             Kind::F32 => None,
         },
-        Elements::Values(_) if operand.k == 0 => None,
+        Elements::Values(_) if operand.k == 0 || operand.rows == 0 => None,
         Elements::Values(values) => match values.parts() {
             (Values::Bf16(_), ..) if !kernels.pairs => None,
-            (Values::Bf16(slice), stride, 1) => {
-                let rows = |rows: (usize, usize)| {
-                    let rows = (rows.0..rows.1).map(|row| &slice[row * stride..][..operand.k]);
-                    join_ranges(rows.map(|row| kernels.range_bf16(to_codes(row))))
+            (Values::Bf16(slice), row_stride, col_stride) => {
+                // Lines of elements that are next to each other, whichever way the matrix lies.
+                let ((lines, distance), (n, step)) = if row_stride == 1 {
+                    ((operand.k, col_stride), (operand.rows, 1))
+                } else {
+                    ((operand.rows, row_stride), (operand.k, col_stride))
                 };
-                between(in_parts(
-                    (0, operand.rows),
-                    parts(operand.rows * operand.k, threads),
-                    &rows,
-                ))
-            }
-            (Values::Bf16(slice), ..) => {
-                let elements = |(from, to)| kernels.range_bf16(to_codes(&slice[from..to]));
-                between(in_parts((0, slice.len()), parts(slice.len(), threads), &elements))
+                let range = |lines: (usize, usize)| {
+                    join_ranges((lines.0..lines.1).map(|line| {
+                        let elements = &slice[line * distance..][..(n - 1) * step + 1];
+                        kernels.range_bf16(to_codes(elements))
+                    }))
+                };
+                between(in_parts((0, lines), parts(operand.rows * operand.k, threads), &range))
             }
             (Values::F64(_) | Values::F32(_) | Values::F16(_), ..) => None,
         },

@@ -112,21 +112,7 @@ impl Engine<'_> {
 
     /// Statistics of some values, scaled values and codes.
     fn count(&self, values: &[f32], scaled: &[f32], codes: &[u8]) -> QuantStats {
-        let (max, zero_mask) = (self.max, self.encoder.zero_mask);
-        let (mut peak, mut saturated, mut flushed, mut nan) = (0, 0, 0, 0);
-        for ((x, y), code) in values.iter().zip(scaled).zip(codes) {
-            let (x, y) = (x.to_bits() & !SIGN, y.to_bits() & !SIGN);
-            let number = u32::from(x <= INF);
-            peak = if x > INF { peak } else { x.max(peak) };
-            saturated += u32::from(y > max) & u32::from(y <= INF);
-            flushed += u32::from(x != 0) & u32::from(u32::from(*code) & zero_mask == 0) & number;
-            nan += 1 - number;
-        }
-        QuantStats {
-            amax: f32::from_bits(peak),
-            saturated: saturated.into(),
-            flushed: flushed.into(),
-            nan: nan.into(),
-        }
+        let limits = (self.max, self.encoder.zero_mask);
+        self.kernels.count_scaled(limits, values, scaled, codes).into()
     }
 }

@@ -92,8 +92,8 @@ impl Settings {
         self.ranks * self.accumulate * self.batch * self.size.context
     }
 
-    /// The learning rate of a step, from 0 on: up over the first twentieth, then down to a tenth,
-    /// both in straight lines.
+    /// The learning rate of a step, from 0 on: up over the first twentieth, then down to zero, both
+    /// in straight lines.
     #[must_use]
     pub fn lr_at(&self, step: u64) -> f32 {
         let warm = (self.steps / 20).max(1);
@@ -101,7 +101,7 @@ impl Settings {
             return self.lr * (step + 1) as f32 / warm as f32;
         }
         let left = (self.steps - step.min(self.steps)) as f32 / (self.steps - warm).max(1) as f32;
-        self.lr * (0.1 + 0.9 * left)
+        self.lr * left
     }
 
     /// The optimizer's numbers.

@@ -24,3 +24,25 @@ pub(crate) fn count<C: Store>(e: &Encoder, src: &[f32], codes: &[C]) -> Counts {
     }
     Counts { peak, saturated, flushed, nan }
 }
+
+/// Counts over values, the same ones scaled, and their codes of 8 bits; `max` is the largest finite
+/// number as f32 bits.
+#[inline(always)]
+pub(crate) fn count_scaled(
+    (max, zero_mask): (u32, u32),
+    src: &[f32],
+    scaled: &[f32],
+    codes: &[u8],
+) -> Counts {
+    let (mut peak, mut saturated, mut flushed, mut nan) = (0u32, 0u32, 0u32, 0u32);
+    for ((x, y), code) in src.iter().zip(scaled).zip(codes) {
+        let (x, y) = (x.to_bits() & MAGNITUDE, y.to_bits() & MAGNITUDE);
+        let number = u32::from(x <= INF);
+        let zero = u32::from(u32::from(*code) & zero_mask == 0);
+        peak = peak.max(if x > INF { 0 } else { x });
+        saturated += u32::from(y > max) & u32::from(y <= INF);
+        flushed += u32::from(x != 0) & zero & number;
+        nan += 1 - number;
+    }
+    Counts { peak, saturated, flushed, nan }
+}
