@@ -18,7 +18,7 @@ use std::ops::Range;
 /// use quarter::nn::{Exec, gelu};
 /// let mut y = [0.0; 3];
 /// gelu(&[0.0, 1.0, -20.0], &mut y, Exec::new())?;
-/// assert_eq!(y, [0.0, 0.841_191_95, -0.0]);
+/// assert_eq!(y, [0.0, 0.841_192, -0.0]);
 /// # Ok::<(), quarter::Error>(())
 /// ```
 pub fn gelu(x: &[f32], y: &mut [f32], exec: Exec) -> Result<()> {
