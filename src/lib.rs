@@ -12,6 +12,7 @@
 //!                                                   gemm_nt of two ◄──────┘ ──► f32, bf16, codes
 //!                                                   gemm/
 //!  a Recipe says, for each of fprop / dgrad / wgrad, how each operand is cast: recipe/
+//!                                    nn/: Linear (y, dx, dw), the operations around it, AdamW
 //! ```
 //!
 //! * **Types** with `half::bf16`'s surface: [`F8E4M3`], [`F8E5M2`], [`F8E4M3FNUZ`],
@@ -30,6 +31,8 @@
 //!   every machine, at the speed of its BF16 units ([`gemm`]).
 //! * **Recipes** as data that prints in one line, with state that resumes bit for bit
 //!   ([`recipe`]).
+//! * **Training**: linear layers under a recipe with their backward, an optimizer, and what is
+//!   around them ([`nn`]).
 //! * **Formats are data.** One row of a table makes a format; yours can be one too
 //!   ([`FormatSpec::custom`]).
 //!

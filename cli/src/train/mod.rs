@@ -276,6 +276,11 @@ impl Training {
             None => {
                 let (settings, text) = args.settings()?;
                 if let Some(out) = &args.out {
+                    ensure!(
+                        !save::is_there(out),
+                        "{} holds a training: go on with it by --resume, or name another folder",
+                        out.display()
+                    );
                     save::save_settings(out, &settings)?;
                 }
                 (settings, text, args.out.clone())

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 /// How long ranks wait for each other.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// Every how many steps casts are counted.
-const COUNTED: u64 = 10;
+const COUNTED: u64 = 20;
 /// Which random words choose sampled bytes.
 const SAMPLE: u32 = 0x7361_6d70;
 

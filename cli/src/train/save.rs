@@ -51,6 +51,12 @@ fn text(settings: &Settings) -> anyhow::Result<String> {
     Ok(serde_json::to_string_pretty(settings)? + "\n")
 }
 
+/// Whether a folder holds a training.
+#[must_use]
+pub fn is_there(folder: &Path) -> bool {
+    folder.join(TENSORS).exists()
+}
+
 /// Reads what a training is.
 ///
 /// # Errors

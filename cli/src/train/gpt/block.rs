@@ -57,6 +57,23 @@ impl LayerNorm {
     }
 }
 
+/// Memory that every block uses and leaves: all of it is written before it is read.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    /// \[B·T, C\].
+    pub narrow: [Vec<f32>; 2],
+    /// \[B·T, 4C\].
+    pub wide: [Vec<f32>; 2],
+}
+
+impl Scratch {
+    pub fn fit(&mut self, shape: &Shape) {
+        let n = shape.rows() * shape.width;
+        self.narrow.iter_mut().for_each(|x| x.resize(n, 0.0));
+        self.wide.iter_mut().for_each(|x| x.resize(4 * n, 0.0));
+    }
+}
+
 /// A block's parameters.
 #[derive(Debug)]
 pub struct Block {
@@ -138,31 +155,35 @@ impl Block {
     }
 
     /// x += proj(attention(qkv(norm1(x)))), then x += down(gelu(up(norm2(x)))).
-    pub fn forward(&mut self, x: &mut [f32], shape: &Shape, step: &mut Step<'_>) -> Result<Kept> {
+    pub fn forward(
+        &mut self,
+        x: &mut [f32],
+        shape: &Shape,
+        scratch: &mut Scratch,
+        step: &mut Step<'_>,
+    ) -> Result<Kept> {
         let (rows, width) = (shape.rows(), shape.width);
-        let mut narrow = vec![0.0; rows * width];
-        let mut wide = vec![0.0; rows * 4 * width];
+        let Scratch { narrow: [narrow, y], wide: [wide, _] } = scratch;
 
         let first = x.to_vec();
-        let moments1 = self.norm1.forward(x, &mut narrow, step)?;
+        let moments1 = self.norm1.forward(x, narrow, step)?;
         let mut qkv = Buffer::zeros(shape.precision, rows * 3 * width);
         let out = qkv.out(rows, 3 * width)?;
-        let saved_qkv = self.qkv.forward(MatRef::new(&narrow, rows, width)?, out, step)?;
-        attention::forward(&qkv, &mut narrow, shape, step.exec)?;
-        let mut y = vec![0.0; rows * width];
-        let out = MatMut::new(&mut y, rows, width)?;
-        let saved_proj = self.proj.forward(MatRef::new(&narrow, rows, width)?, out, step)?;
-        nn::add_into(&y, x, step.exec)?;
+        let saved_qkv = self.qkv.forward(MatRef::new(&narrow[..], rows, width)?, out, step)?;
+        attention::forward(&qkv, narrow, shape, step.exec)?;
+        let out = MatMut::new(&mut y[..], rows, width)?;
+        let saved_proj = self.proj.forward(MatRef::new(&narrow[..], rows, width)?, out, step)?;
+        nn::add_into(y, x, step.exec)?;
 
         let second = x.to_vec();
-        let moments2 = self.norm2.forward(x, &mut narrow, step)?;
+        let moments2 = self.norm2.forward(x, narrow, step)?;
         let mut up = Buffer::zeros(shape.precision, rows * 4 * width);
         let out = up.out(rows, 4 * width)?;
-        let saved_up = self.up.forward(MatRef::new(&narrow, rows, width)?, out, step)?;
-        up.gelu(&mut wide, step.exec)?;
-        let out = MatMut::new(&mut y, rows, width)?;
-        let saved_down = self.down.forward(MatRef::new(&wide, rows, 4 * width)?, out, step)?;
-        nn::add_into(&y, x, step.exec)?;
+        let saved_up = self.up.forward(MatRef::new(&narrow[..], rows, width)?, out, step)?;
+        up.gelu(wide, step.exec)?;
+        let out = MatMut::new(&mut y[..], rows, width)?;
+        let saved_down = self.down.forward(MatRef::new(&wide[..], rows, 4 * width)?, out, step)?;
+        nn::add_into(y, x, step.exec)?;
 
         Ok(Kept {
             x: [first, second],
@@ -179,53 +200,56 @@ impl Block {
         dx: &mut [f32],
         kept: Kept,
         shape: &Shape,
+        scratch: &mut Scratch,
         step: &mut Step<'_>,
     ) -> Result<()> {
         let (rows, width) = (shape.rows(), shape.width);
         let Kept { x: [first, second], moments: [moments1, moments2], qkv, up, saved } = kept;
         let [saved_qkv, saved_proj, saved_up, saved_down] = saved;
-        let mut narrow = vec![0.0; rows * width];
-        let mut wide = vec![0.0; rows * 4 * width];
+        let Scratch { narrow: [narrow, _], wide: [wide, dup] } = scratch;
 
-        let out = MatMut::new(&mut wide, rows, 4 * width)?.into();
+        let out = MatMut::new(&mut wide[..], rows, 4 * width)?.into();
         self.down.backward(MatRef::new(&*dx, rows, width)?, &saved_down, Some(out), step)?;
-        let mut dup = vec![0.0; rows * 4 * width];
-        up.gelu_backward(&wide, &mut dup, step.exec)?;
-        let out = MatMut::new(&mut narrow, rows, width)?.into();
-        self.up.backward(MatRef::new(&dup, rows, 4 * width)?, &saved_up, Some(out), step)?;
-        self.norm2.backward(&narrow, &second, &moments2, dx, step)?;
+        up.gelu_backward(wide, dup, step.exec)?;
+        let out = MatMut::new(&mut narrow[..], rows, width)?.into();
+        self.up.backward(MatRef::new(&dup[..], rows, 4 * width)?, &saved_up, Some(out), step)?;
+        self.norm2.backward(narrow, &second, &moments2, dx, step)?;
 
-        let out = MatMut::new(&mut narrow, rows, width)?.into();
+        let out = MatMut::new(&mut narrow[..], rows, width)?.into();
         self.proj.backward(MatRef::new(&*dx, rows, width)?, &saved_proj, Some(out), step)?;
         let dqkv = &mut wide[..rows * 3 * width];
-        attention::backward(&qkv, &narrow, dqkv, shape, step.exec)?;
-        let out = MatMut::new(&mut narrow, rows, width)?.into();
+        attention::backward(&qkv, narrow, dqkv, shape, step.exec)?;
+        let out = MatMut::new(&mut narrow[..], rows, width)?.into();
         self.qkv.backward(MatRef::new(&*dqkv, rows, 3 * width)?, &saved_qkv, Some(out), step)?;
-        self.norm1.backward(&narrow, &first, &moments1, dx, step)
+        self.norm1.backward(narrow, &first, &moments1, dx, step)
     }
 
     /// The forward, keeping nothing.
-    pub fn infer(&mut self, x: &mut [f32], shape: &Shape, step: &mut Step<'_>) -> Result<()> {
+    pub fn infer(
+        &mut self,
+        x: &mut [f32],
+        shape: &Shape,
+        scratch: &mut Scratch,
+        step: &mut Step<'_>,
+    ) -> Result<()> {
         let (rows, width) = (shape.rows(), shape.width);
-        let mut narrow = vec![0.0; rows * width];
-        self.norm1.forward(x, &mut narrow, step)?;
+        let Scratch { narrow: [narrow, y], wide: [wide, _] } = scratch;
+        self.norm1.forward(x, narrow, step)?;
         let mut qkv = Buffer::zeros(shape.precision, rows * 3 * width);
         let out = qkv.out(rows, 3 * width)?;
-        self.qkv.infer(MatRef::new(&narrow, rows, width)?, out, step)?;
-        attention::forward(&qkv, &mut narrow, shape, step.exec)?;
-        let mut y = vec![0.0; rows * width];
-        let out = MatMut::new(&mut y, rows, width)?;
-        self.proj.infer(MatRef::new(&narrow, rows, width)?, out, step)?;
-        nn::add_into(&y, x, step.exec)?;
+        self.qkv.infer(MatRef::new(&narrow[..], rows, width)?, out, step)?;
+        attention::forward(&qkv, narrow, shape, step.exec)?;
+        let out = MatMut::new(&mut y[..], rows, width)?;
+        self.proj.infer(MatRef::new(&narrow[..], rows, width)?, out, step)?;
+        nn::add_into(y, x, step.exec)?;
 
-        self.norm2.forward(x, &mut narrow, step)?;
+        self.norm2.forward(x, narrow, step)?;
         let mut up = Buffer::zeros(shape.precision, rows * 4 * width);
         let out = up.out(rows, 4 * width)?;
-        self.up.infer(MatRef::new(&narrow, rows, width)?, out, step)?;
-        let mut wide = vec![0.0; rows * 4 * width];
-        up.gelu(&mut wide, step.exec)?;
-        let out = MatMut::new(&mut y, rows, width)?;
-        self.down.infer(MatRef::new(&wide, rows, 4 * width)?, out, step)?;
-        nn::add_into(&y, x, step.exec)
+        self.up.infer(MatRef::new(&narrow[..], rows, width)?, out, step)?;
+        up.gelu(wide, step.exec)?;
+        let out = MatMut::new(&mut y[..], rows, width)?;
+        self.down.infer(MatRef::new(&wide[..], rows, 4 * width)?, out, step)?;
+        nn::add_into(y, x, step.exec)
     }
 }

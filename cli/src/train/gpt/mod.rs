@@ -18,7 +18,7 @@ mod embedding;
 
 pub use block::LayerNorm;
 
-use block::{Block, Kept};
+use block::{Block, Kept, Scratch};
 use buffer::Buffer;
 use embedding::Embedding;
 use quarter::RandomStream;
@@ -90,6 +90,7 @@ pub struct Gpt {
     blocks: Vec<Block>,
     norm: LayerNorm,
     head: Linear,
+    scratch: Scratch,
 }
 
 impl Gpt {
@@ -111,6 +112,7 @@ impl Gpt {
             blocks: (0..size.layers).map(block).collect::<Result<_>>()?,
             norm: LayerNorm::new("norm", size.width),
             head: linear("head".into(), VOCAB, size.width)?,
+            scratch: Scratch::default(),
         };
         let small = 1.0 / ((2 * size.layers) as f32).sqrt();
         model.visit(|i, param| {
@@ -200,9 +202,10 @@ impl Gpt {
 
         // Forward.
         let mut x = self.embedding.forward(inputs, shape.tokens);
+        self.scratch.fit(&shape);
         let mut kept: Vec<Kept> = Vec::with_capacity(self.blocks.len());
         for block in &mut self.blocks {
-            kept.push(block.forward(&mut x, &shape, step)?);
+            kept.push(block.forward(&mut x, &shape, &mut self.scratch, step)?);
         }
         let mut normed = vec![0.0; rows * width];
         let moments = self.norm.forward(&x, &mut normed, step)?;
@@ -222,7 +225,7 @@ impl Gpt {
         let mut dx = vec![0.0; rows * width];
         self.norm.backward(dnormed, &x, &moments, &mut dx, step)?;
         for (block, kept) in self.blocks.iter_mut().zip(kept).rev() {
-            block.backward(&mut dx, kept, &shape, step)?;
+            block.backward(&mut dx, kept, &shape, &mut self.scratch, step)?;
         }
         self.embedding.backward(inputs, shape.tokens, &dx);
         Ok((loss, bytes as u64))
@@ -236,8 +239,9 @@ impl Gpt {
         let shape = self.shape(batch, inputs.len() / batch.max(1));
         let (rows, width) = (shape.rows(), shape.width);
         let mut x = self.embedding.forward(inputs, shape.tokens);
+        self.scratch.fit(&shape);
         for block in &mut self.blocks {
-            block.infer(&mut x, &shape, step)?;
+            block.infer(&mut x, &shape, &mut self.scratch, step)?;
         }
         let mut normed = vec![0.0; rows * width];
         self.norm.forward(&x, &mut normed, step)?;
