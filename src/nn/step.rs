@@ -22,7 +22,8 @@ pub struct Step<'a> {
     /// Memory of the matrix products.
     pub workspace: &'a mut Workspace,
     /// The ranks that share a batch. Amaxes of whole tensors are joined over them before they
-    /// scale; other scales are of rows and blocks that a rank has for itself.
+    /// scale; scales of rows and blocks, and the factor of a tensor above NVFP4's blocks, are of
+    /// what a rank has for itself.
     pub group: Option<&'a dyn AllReduce>,
     /// Threads and instruction set.
     pub exec: Exec,
