@@ -70,7 +70,7 @@ impl Prepared<'_> {
     /// It as an operand.
     ///
     /// # Errors
-    /// None but what [`Rounded::view`] has.
+    /// None but what [`Kept::view`] has.
     pub fn input(&self) -> Result<GemmInput<'_>, Error> {
         Ok(match self {
             Prepared::Values(values) => (*values).into(),

@@ -77,7 +77,7 @@ impl Text {
     ) -> Batch {
         let stream = RandomStream { seed, tensor: ROWS, step: step as u32 };
         let places = (self.train - context) as u64;
-        let start = |row: usize| (u64::from(stream.word(row as u64)) * places >> 32) as usize;
+        let start = |row: usize| ((u64::from(stream.word(row as u64)) * places) >> 32) as usize;
         self.rows(rows.map(start), context)
     }
 

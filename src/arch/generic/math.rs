@@ -161,6 +161,7 @@ mod tests {
     extern crate std;
 
     use super::*;
+    use core::f32::consts::{FRAC_1_SQRT_2, SQRT_2};
     use std::println;
 
     /// One bit pattern in how many, and how many on each side of a function's ends.
@@ -173,7 +174,7 @@ mod tests {
     const EXP_ENDS: [f32; 8] =
         [-104.0, -103.972_084, -87.336_55, -5.860_646, -0.346_573_6, 1.0, 88.722_84, 89.0];
     const TANH_ENDS: [f32; 6] = [2.441_406_3e-4, -0.6875, 0.6875, 0.688_683_9, 9.011, 44.5];
-    const LN_ENDS: [f32; 6] = [1.175_494_4e-38, 0.707_106_8, 1.0, 1.413_318_5, 1.414_213_6, 2.0];
+    const LN_ENDS: [f32; 6] = [1.175_494_4e-38, FRAC_1_SQRT_2, 1.0, 1.413_318_5, SQRT_2, 2.0];
     const SLOPE_ENDS: [f32; 4] = [-10.061, -1.0, 1.083_706_9, 10.0];
     const GELU_ENDS: [f32; 6] = [-10.061, -10.0, -1.0, 0.654_143_7, 1.0, 5.0];
 
