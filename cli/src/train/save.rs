@@ -3,12 +3,16 @@
 //! ```text
 //!  RECIPE/weight/PARAMETER   F32           RECIPE/m/PARAMETER, RECIPE/v/PARAMETER   F32 or BF16
 //!  RECIPE/state              U8: histories, seed and step, as `RecipeState::to_bytes` writes them
-//!  metadata: step, and for each recipe the optimizer's steps and those it left out
+//!  RECIPE/state/RANK         the same of ranks above 0, where the recipe does not join their amaxes
+//!  metadata: step, a checksum of all tensors, and for each recipe the optimizer's steps and those it
+//!  left out
 //! ```
 //!
 //! What a step reads follows from seed and step, so no place in the text and no random state is saved.
-//! Ranks hold the same weights and histories: those of the first are saved.
+//! Ranks hold the same weights, and the same histories unless the recipe says otherwise: what they
+//! have in common is saved once.
 
+use super::replica::Replica;
 use super::run::Run;
 use super::settings::Settings;
 use crate::output::Output;
@@ -33,6 +37,7 @@ const KEY: &str = "quarter";
 struct Progress {
     step: u64,
     settings: u32,
+    data: u32,
     optimizers: BTreeMap<String, [u64; 2]>,
 }
 
@@ -76,6 +81,22 @@ struct Tensor {
     bytes: Vec<u8>,
 }
 
+/// A checksum of names and bytes, in the order of the names.
+fn checksum<'a>(mut tensors: Vec<(&'a str, &'a [u8])>) -> u32 {
+    tensors.sort_unstable();
+    let mut hash = crc32fast::Hasher::new();
+    for (name, bytes) in tensors {
+        hash.update(name.as_bytes());
+        hash.update(bytes);
+    }
+    hash.finalize()
+}
+
+/// Whether each rank has histories of its own.
+fn own_histories(replica: &Replica) -> bool {
+    replica.state.recipe().delayed.is_some_and(|delayed| !delayed.reduce_amax)
+}
+
 fn f32s(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|x| x.to_le_bytes()).collect()
 }
@@ -107,10 +128,17 @@ pub fn save(folder: &Path, settings: &Settings, runs: &mut [Run], step: u64) -> 
         }
         put(format!("{}/state", run.name), Dtype::U8, replica.state.to_bytes());
         let optimizer = [replica.optimizer.steps(), replica.optimizer.skipped()];
+        for (rank, replica) in run.replicas.iter().enumerate().skip(1) {
+            if own_histories(replica) {
+                let name = format!("{}/state/{rank}", run.name);
+                tensors.push(Tensor { name, dtype: Dtype::U8, bytes: replica.state.to_bytes() });
+            }
+        }
         optimizers.insert(run.name.clone(), optimizer);
     }
     let settings = crc32fast::hash(text(settings)?.as_bytes());
-    let progress = serde_json::to_string(&Progress { step, settings, optimizers })?;
+    let data = checksum(tensors.iter().map(|t| (t.name.as_str(), &t.bytes[..])).collect());
+    let progress = serde_json::to_string(&Progress { step, settings, data, optimizers })?;
     let views = tensors.iter().map(|tensor| {
         let size = tensor.dtype.bitsize() / 8;
         let view = TensorView::new(tensor.dtype, vec![tensor.bytes.len() / size], &tensor.bytes)?;
@@ -153,18 +181,29 @@ pub fn restore(bytes: &[u8], settings: &Settings, runs: &mut [Run]) -> anyhow::R
     );
     let (step, steps) = (progress.step, settings.steps);
     ensure!(step <= steps, "it has {step} steps, more than the {steps} of the training");
+    let data = file.iter().map(|(name, view)| (name, view.data())).collect();
+    let data = checksum(data);
+    ensure!(
+        progress.data == data,
+        "its tensors have the checksum {data:08x}, {:08x} were saved: it is damaged",
+        progress.data
+    );
     for run in runs {
         let [steps, skipped] = *progress
             .optimizers
             .get(&run.name)
             .with_context(|| format!("it has no optimizer of recipe {}", run.name))?;
+        ensure!(
+            steps.checked_add(skipped) == Some(step),
+            "the optimizer of recipe {} made {steps} steps and left out {skipped}, of {step}",
+            run.name
+        );
         let tensor = |kind: &str, name: &str| -> anyhow::Result<(Dtype, Cow<'_, [u8]>)> {
             let name =
                 format!("{}/{kind}{}{name}", run.name, if name.is_empty() { "" } else { "/" });
             let view = file.tensor(&name).with_context(|| format!("tensor {name}"))?;
             Ok((view.dtype(), Cow::Borrowed(view.data())))
         };
-        let (_, state) = tensor("state", "")?;
         let mut moments = Vec::new();
         for (i, replica) in run.replicas.iter_mut().enumerate() {
             for param in replica.model.params() {
@@ -190,7 +229,9 @@ pub fn restore(bytes: &[u8], settings: &Settings, runs: &mut [Run]) -> anyhow::R
                 ));
             }
         }
-        for replica in &mut run.replicas {
+        for (rank, replica) in run.replicas.iter_mut().enumerate() {
+            let own = rank > 0 && own_histories(replica);
+            let (_, state) = tensor("state", &if own { rank.to_string() } else { String::new() })?;
             replica.optimizer.restore(steps, skipped, moments.clone())?;
             replica.state.restore_bytes(&state).with_context(|| format!("{}/state", run.name))?;
             let got = u64::from(replica.state.step());
