@@ -18,5 +18,7 @@ mod layouts;
 mod model;
 mod quantize;
 mod runs;
+mod train_resume;
 mod train_show;
+mod train_tools;
 mod units;
