@@ -18,6 +18,8 @@ mod layouts;
 mod model;
 mod quantize;
 mod runs;
+mod train_gradients;
+mod train_naive;
 mod train_resume;
 mod train_show;
 mod train_tools;
