@@ -23,4 +23,5 @@ mod train_naive;
 mod train_resume;
 mod train_show;
 mod train_tools;
+mod train_unit;
 mod units;
