@@ -20,6 +20,7 @@ mod quantize;
 mod runs;
 mod train_gradients;
 mod train_naive;
+mod train_ranks;
 mod train_resume;
 mod train_show;
 mod train_tools;
