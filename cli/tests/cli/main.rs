@@ -19,6 +19,7 @@ mod model;
 mod quantize;
 mod runs;
 mod train_gradients;
+mod train_hostile;
 mod train_naive;
 mod train_ranks;
 mod train_resume;
