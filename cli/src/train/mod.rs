@@ -35,8 +35,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Rows that validate along the way, and at the end.
-const VALIDATED: [usize; 2] = [64, 256];
+/// Rows that validate at the end, unless the command line says otherwise; along the way a quarter.
+const VALIDATED: usize = 256;
 /// Columns and lines of the chart.
 const CHART: (usize, usize) = (100, 16);
 /// Where an interrupted training is saved if no folder was named.
@@ -69,6 +69,10 @@ pub struct Args {
     #[arg(long, default_value = "nano")]
     model: Model,
 
+    /// Rows that the last validation reads; those along the way read a quarter of them.
+    #[arg(long, value_name = "ROWS", default_value_t = VALIDATED)]
+    val_rows: usize,
+
     /// Rows of a step, of each rank and micro-batch [default: 16, of baby 8].
     #[arg(long)]
     batch: Option<usize>,
@@ -90,7 +94,7 @@ pub struct Args {
     steps: u64,
 
     /// The largest learning rate.
-    #[arg(long, default_value_t = 2e-3)]
+    #[arg(long, default_value_t = 1e-3)]
     lr: f32,
 
     /// Of the weights, the rows and stochastic rounding.
@@ -124,7 +128,7 @@ pub struct Args {
     /// Go on with the training in this folder, by its own settings.
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "text", "recipe", "unit", "skip", "model", "batch", "accumulate", "ranks", "wire", "steps",
-        "lr", "seed", "bf16_moments", "bf16_weights", "out",
+        "lr", "seed", "val_rows", "bf16_moments", "bf16_weights", "out",
     ])]
     resume: Option<PathBuf>,
 
@@ -181,6 +185,7 @@ impl Args {
             bf16_moments: self.bf16_moments,
             bf16_weights: self.bf16_weights,
             validate: (self.steps / 10).max(1),
+            val_rows: self.val_rows,
             text: None,
             text_bytes: (0, 0),
         };
@@ -333,11 +338,12 @@ impl Training {
         let Self { settings, text, runs, step, .. } = self;
         let next = *step + 1;
         let validated = next.is_multiple_of(settings.validate) && next < settings.steps;
-        let rows = validated.then(|| text.validation(VALIDATED[0], settings.size.context));
+        let rows = validated
+            .then(|| text.validation(settings.val_rows.div_ceil(4), settings.size.context));
         for (i, run) in runs.iter_mut().enumerate() {
             let mut record = run.step(settings, text, *step)?.clone();
             if next == settings.steps {
-                let rows = text.validation(VALIDATED[1], settings.size.context);
+                let rows = text.validation(settings.val_rows, settings.size.context);
                 record.val_loss = Some(run.validate(&rows, settings)?);
             } else if let Some(rows) = &rows {
                 record.val_loss = Some(run.validate(rows, settings)?);
@@ -409,7 +415,7 @@ impl Training {
             let val_loss = match last.and_then(|record| record.val_loss) {
                 Some(loss) => loss,
                 None => {
-                    let rows = text.validation(VALIDATED[1], settings.size.context);
+                    let rows = text.validation(settings.val_rows, settings.size.context);
                     run.validate(&rows, settings)?
                 }
             };

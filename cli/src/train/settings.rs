@@ -45,6 +45,8 @@ pub struct Settings {
     pub bf16_weights: bool,
     /// Steps from one validation to the next.
     pub validate: u64,
+    /// Rows that the last validation reads; those before it read a quarter of them.
+    pub val_rows: usize,
     /// Where the text was.
     pub text: Option<String>,
     /// Its bytes and their checksum.
@@ -66,6 +68,7 @@ impl Settings {
             ("batch", self.batch, 1 << 16),
             ("micro-batches", self.accumulate, 1 << 16),
             ("ranks", self.ranks, 1 << 8),
+            ("rows of the last validation", self.val_rows, 1 << 20),
         ] {
             ensure!((1..=most).contains(&n), "{what}: {n} is not in 1 to {most}");
         }

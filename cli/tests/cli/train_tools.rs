@@ -35,6 +35,7 @@ pub fn tiny(recipe: &str, steps: u64) -> Settings {
         bf16_moments: false,
         bf16_weights: false,
         validate: steps,
+        val_rows: 8,
         text: None,
         text_bytes: (0, 0),
     }

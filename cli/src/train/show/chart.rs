@@ -5,15 +5,13 @@
 //! [`gap_chart`] shows what is between them.
 
 use super::series::{Bins, Curve, Curves, extent, gap_limit, tick};
-use super::{StepRecord, plain};
+use super::{NAME, StepRecord, plain};
 use std::fmt::Write as _;
 
 /// Columns of labels.
 const LABELS: usize = 7;
 /// Columns for letters behind the ends of lines, at most.
 const ENDS: usize = 8;
-/// Columns of a name, at most.
-const NAME: usize = 16;
 /// Columns between letters on a line that several share.
 const APART: usize = 4;
 /// Bars of a gap from the least to the largest; the middle one is 0.

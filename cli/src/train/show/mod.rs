@@ -94,6 +94,9 @@ pub struct Summary {
     pub seconds: f64,
 }
 
+/// Columns of a name, at most: of a recipe on a unit that is promoted.
+const NAME: usize = 32;
+
 /// A name in at most `most` columns, without letters that move a cursor.
 fn plain(name: &str, most: usize) -> String {
     let letters = || name.chars().map(|c| if c.is_control() { '?' } else { c });

@@ -1,14 +1,12 @@
 //! How far training is, on standard error: bars on a terminal, else a line now and then.
 
-use super::{StepRecord, plain};
+use super::{NAME, StepRecord, plain};
 use crate::inspect::count;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal as _, Write as _, stderr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Columns of a name, at most.
-const NAME: usize = 16;
 /// Lines of a recipe where there is no terminal.
 const LINES: u64 = 10;
 

@@ -1,15 +1,13 @@
 //! What came of the recipes, a line each.
 
 use super::chart::gap;
-use super::{Summary, plain};
+use super::{NAME, Summary, plain};
 use crate::inspect::count;
 use std::fmt::Write as _;
 
 /// Roles as the records name them, and as the table does.
 const ROLES: [(&str, &str); 3] =
     [("input", "input"), ("weight", "weight"), ("grad_output", "grad")];
-/// Columns of a name, at most.
-const NAME: usize = 16;
 
 /// Validation losses that others are compared with.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
