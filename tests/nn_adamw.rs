@@ -444,6 +444,18 @@ fn numbers_that_are_none_of_an_update_are_refused() {
             assert!(error.to_string().contains("finite and not negative"), "{error}");
         }
     }
-    let edge = AdamWConfig { beta1: 0.0, beta2: 0.0, eps: 0.0, ..fine };
+    let error = AdamW::new(AdamWConfig { eps: 0.0, ..fine }).unwrap_err();
+    assert!(error.to_string().contains("positive"), "{error}");
+    let edge = AdamWConfig { beta1: 0.0, beta2: 0.0, ..fine };
     assert_eq!(AdamW::new(edge).unwrap().config(), &edge);
+
+    let mut w = [1.0_f32];
+    let mut optimizer = AdamW::new(fine).unwrap();
+    for lr in [-1.0, nan, f32::INFINITY] {
+        let mut params = [Param { name: "w", value: &mut w, grad: &[1.0], decay: true }];
+        let error = optimizer.step(&mut params, lr, Exec::new()).unwrap_err();
+        assert!(matches!(error, Error::Recipe { field: "lr", .. }), "{error}");
+    }
+    assert_eq!((w, optimizer.steps()), ([1.0], 0));
+    assert!(matches!(optimizer.restore(3, 0, Vec::new()), Err(Error::State { got: 3, .. })));
 }

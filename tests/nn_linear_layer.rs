@@ -117,7 +117,8 @@ fn the_weight_is_cast_once_a_step_and_again_when_it_changes() {
     let ((outputs, inputs), tokens) = ((9, 40), 6);
     let (x, dy) = (ordinary(tokens * inputs, 1), ordinary(tokens * outputs, 2));
     let x = MatRef::new(&x, tokens, inputs).unwrap();
-    for recipe in recipes() {
+    // Random words differ from one micro-batch to the next.
+    for recipe in recipes().into_iter().filter(|recipe| recipe.name != "stochastic") {
         let name = &recipe.name;
         let mut of = Bench::new(&recipe, (outputs, inputs));
         let casts = |pass: &dyn Fn(&Recipe) -> [Operand; 2]| {
@@ -147,7 +148,7 @@ fn the_weight_is_cast_once_a_step_and_again_when_it_changes() {
         for way in 0..2 {
             let change = |of: &mut Bench| match way {
                 0 => of.layer.weight_mut().iter_mut().for_each(|w| *w *= 1.7),
-                _ => of.layer.weight_param().value.iter_mut().for_each(|w| *w = 0.3 - *w),
+                _ => of.layer.params().next().unwrap().value.iter_mut().for_each(|w| *w = 0.3 - *w),
             };
             change(&mut of);
             let mut fresh = Bench::new(&recipe, (outputs, inputs));

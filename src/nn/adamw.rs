@@ -55,7 +55,7 @@ pub struct AdamWConfig {
     pub beta1: f32,
     /// β₂, at least 0 and below 1.
     pub beta2: f32,
-    /// ε, not negative.
+    /// ε, positive.
     pub eps: f32,
     /// λ, not negative; for parameters that [decay](Param::decay).
     pub weight_decay: f32,
@@ -175,6 +175,9 @@ impl AdamW {
         if numbers.iter().any(|x| !x.is_finite() || *x < 0.0) {
             return wrong("eps", "eps, weight_decay and max_norm are finite and not negative");
         }
+        if config.eps == 0.0 {
+            return wrong("eps", "it is positive: without it a gradient of zero gives 0 / 0");
+        }
         Ok(Self { config, steps: 0, skipped: 0, moments: Vec::new() })
     }
 
@@ -205,14 +208,18 @@ impl AdamW {
     /// Takes what was saved: a later step goes on as if there had been no break.
     ///
     /// # Errors
-    /// [`Error::State`] for moments of another type, or m and v of different lengths. Then nothing
-    /// is changed.
+    /// [`Error::State`] for moments of another type, m and v of different lengths, or steps without
+    /// moments. Then nothing is changed.
     pub fn restore(
         &mut self,
         steps: u64,
         skipped: u64,
         moments: Vec<(String, Moments)>,
     ) -> Result<(), Error> {
+        if steps > 0 && moments.is_empty() {
+            let what = "number of steps of saved moments that are none";
+            return Err(Error::State { what, expected: 0, got: steps });
+        }
         for (_, saved) in &moments {
             let [m, v] = saved.lens();
             if m != v {
@@ -233,9 +240,14 @@ impl AdamW {
     ///
     /// # Errors
     /// [`Error::Length`] for a gradient of another length than its parameter; [`Error::State`] for
-    /// other parameters than those before. Then nothing is changed.
+    /// other parameters than those before; [`Error::Recipe`] for a learning rate that is negative or
+    /// not finite. Then nothing is changed.
     pub fn step(&mut self, params: &mut [Param<'_>], lr: f32, exec: Exec) -> Result<Update, Error> {
         self.check(params)?;
+        if !lr.is_finite() || lr < 0.0 {
+            let why = "the learning rate is finite and not negative";
+            return Err(Error::Recipe { field: "lr", why });
+        }
         let mut squares = 0.0_f32;
         for param in &*params {
             squares += sum_of_squares(param.grad, exec);

@@ -3,11 +3,16 @@
 use super::Step;
 use super::linear::Linear;
 use crate::error::Error;
+use crate::format::RandomStream;
 use crate::gemm::GemmStats;
 use crate::recipe::{AllReduce, Operand, Prepared, Role, prepare_both};
 use crate::scale::{Granularity, ScaleFormat};
 use crate::slice::QuantStats;
 use crate::tensor::{Cast, MatRef, QuantizeOptions, Scales, StatsLevel, amax};
+
+/// What tells the random words of a micro-batch from those before it in the same step: micro-batch m
+/// adds m times this to the tensor's number.
+const NEXT_TENSOR: u32 = 0x9e37_79b9;
 
 /// The weight as the products of one step read it.
 #[derive(Clone, Debug)]
@@ -16,6 +21,8 @@ pub(super) struct CastWeight {
     operands: [Option<Prepared<'static>>; 2],
     step: u32,
     stats: Option<RoleStats>,
+    /// Whether it was cast in a step that counts.
+    counted: bool,
     /// For the history, if there is one: until a training step has taken note of it.
     amax: Option<f32>,
 }
@@ -62,7 +69,9 @@ impl Linear {
     /// Casts the weight unless this step has it, and takes note of its amax once a step.
     pub(super) fn cast_weight(&mut self, step: &mut Step<'_>) -> Result<(), Error> {
         let now = step.state.step();
-        if self.cast.as_ref().is_none_or(|cast| cast.step != now) {
+        let counts = step.count && step.state.is_training();
+        let stale = |cast: &CastWeight| cast.step != now || (counts && !cast.counted);
+        if self.cast.as_ref().is_none_or(stale) {
             let weight = MatRef::new(&self.weight, self.shape.0, self.shape.1)?;
             let operands = [&self.recipe.fprop.b, &self.recipe.dgrad.b];
             // Ranks have the same weights: nothing is to be joined.
@@ -77,7 +86,7 @@ impl Linear {
                 prepared => Prepared::keep(prepared).map(Some),
             };
             let operands = [keep(w)?, keep(w_t)?];
-            self.cast = Some(CastWeight { operands, step: now, stats, amax });
+            self.cast = Some(CastWeight { operands, step: now, stats, counted: step.count, amax });
         }
         if let (Some(cast), true) = (&mut self.cast, step.state.is_training()) {
             let (stats, amax) = (cast.stats.take(), cast.amax.take());
@@ -119,6 +128,9 @@ impl Linear {
         let scales =
             self.scales(role, tensor, [first.as_ref(), second.as_ref()], (step, step.group))?;
         let options = self.quantizing(role, &scales, step);
+        if step.state.is_training() {
+            self.drawn(step)[role as usize] += 1;
+        }
         let prepared = match (&first, &second) {
             (Some(first), Some(second)) => {
                 let (a, b) = prepare_both(tensor, [first, second], &options)?;
@@ -148,7 +160,10 @@ impl Linear {
         let (threads, isa) = step.exec.means();
         let level = if step.count { StatsLevel::Tensor } else { StatsLevel::None };
         let mut options = QuantizeOptions::new().threads(threads).isa(isa).stats(level);
-        options = options.random(step.state.stream(&self.name, role));
+        let stream = step.state.stream(&self.name, role);
+        let before = if self.drawn.0 == stream.step { self.drawn.1[role as usize] } else { 0 };
+        let tensor = stream.tensor.wrapping_add(before.wrapping_mul(NEXT_TENSOR));
+        options = options.random(RandomStream { tensor, ..stream });
         if let Some(scales) = &scales[0] {
             options = options.scales(scales);
         }
@@ -156,6 +171,15 @@ impl Linear {
             Some(scales) => options.scales_t(scales),
             None => options,
         }
+    }
+
+    /// The tensors of each role that this step has cast.
+    fn drawn(&mut self, step: &Step<'_>) -> &mut [u32; 3] {
+        let now = step.state.step();
+        if self.drawn.0 != now {
+            self.drawn = (now, [0; 3]);
+        }
+        &mut self.drawn.1
     }
 
     /// The scales that do not follow from the tensor alone: by history, and of a tensor that ranks

@@ -39,6 +39,7 @@ use std::vec::Vec;
 #[derive(Clone, Debug)]
 pub struct Linear {
     pub(super) name: String,
+    pub(super) bias_name: String,
     pub(super) recipe: Recipe,
     /// Outputs and inputs.
     pub(super) shape: (usize, usize),
@@ -49,6 +50,8 @@ pub struct Linear {
     pub(super) cast: Option<CastWeight>,
     pub(super) counts: [RoleStats; 3],
     pub(super) on_unit: [u64; 3],
+    /// A step, and the tensors of each role that it has cast: each has random words of its own.
+    pub(super) drawn: (u32, [u32; 3]),
 }
 
 /// What a forward keeps for its backward: xᵀ as wgrad reads it.
@@ -92,8 +95,10 @@ impl Linear {
             zeros.resize(elements, 0.0);
             Ok(zeros)
         };
+        let name = name.into();
         Ok(Self {
-            name: name.into(),
+            bias_name: std::format!("{name}.bias"),
+            name,
             recipe,
             shape: (outputs, inputs),
             weight: zeros()?,
@@ -102,6 +107,7 @@ impl Linear {
             cast: None,
             counts: [RoleStats::default(); 3],
             on_unit: [0; 3],
+            drawn: (0, [0; 3]),
         })
     }
 
@@ -162,14 +168,39 @@ impl Linear {
         &mut self.weight_grad
     }
 
-    /// The weight as an optimizer wants it, under the layer's name: it is cast anew then.
-    pub fn weight_param(&mut self) -> Param<'_> {
+    /// Weight and bias as an optimizer wants them, under `NAME` and `NAME.bias`; the weight is cast
+    /// anew then.
+    ///
+    /// ```
+    /// use quarter::nn::{AdamW, AdamWConfig, Exec, Linear, Param};
+    /// use quarter::recipe::presets;
+    /// let mut layers =
+    ///     ["up", "down"].map(|name| Ok(Linear::new(name, 8, 8, presets::mxfp8())?.with_bias()));
+    /// let mut params = Vec::new();
+    /// for layer in &mut layers {
+    ///     params.extend(layer.as_mut().map_err(|error: &mut quarter::Error| *error)?.params());
+    /// }
+    /// let names: Vec<_> = params.iter().map(|param| param.name).collect();
+    /// assert_eq!(names, ["up", "up.bias", "down", "down.bias"]);
+    /// AdamW::new(AdamWConfig::default())?.step(&mut params, 1e-3, Exec::new())?;
+    /// # Ok::<(), quarter::Error>(())
+    /// ```
+    pub fn params(&mut self) -> impl Iterator<Item = Param<'_>> {
         self.cast = None;
-        let (value, grad) = (&mut self.weight[..], &self.weight_grad[..]);
-        Param { name: &self.name, value, grad, decay: true }
+        let Self { name, weight, weight_grad, bias, bias_name, .. } = self;
+        let bias =
+            bias.as_mut().map(|[value, grad]| Param { name: bias_name, value, grad, decay: false });
+        let weight = Param { name, value: weight, grad: weight_grad, decay: true };
+        [Some(weight), bias].into_iter().flatten()
     }
 
-    /// The bias and its gradient.
+    /// The bias, if it has one.
+    #[must_use]
+    pub fn bias(&self) -> Option<&[f32]> {
+        self.bias.as_ref().map(|[bias, _]| &bias[..])
+    }
+
+    /// The bias and its gradient, to be changed.
     #[must_use]
     pub fn bias_and_grad(&mut self) -> Option<[&mut [f32]; 2]> {
         self.bias.as_mut().map(|both| both.each_mut().map(|values| &mut values[..]))
@@ -214,7 +245,7 @@ impl Linear {
         Ok(Saved { x_t: x_t.keep()?, tokens: x.shape().0 })
     }
 
-    /// The same y without keeping anything: for evaluation.
+    /// The same y without keeping or noting anything: for evaluation.
     ///
     /// # Errors
     /// As [`forward`](Self::forward).
@@ -226,11 +257,15 @@ impl Linear {
     ) -> Result<(), Error> {
         let y = y.into();
         self.check_forward(x, &y)?;
-        let [Some(a), _] = self.cast(Role::Input, x, [Some(self.recipe.fprop.a), None], step)?
-        else {
-            return Err(NOT_CAST);
-        };
-        self.fprop(&a, y, step)
+        let training = step.state.is_training();
+        step.state.set_training(false);
+        let done = self.cast(Role::Input, x, [Some(self.recipe.fprop.a), None], step);
+        let done = done.and_then(|prepared| match prepared {
+            [Some(a), _] => self.fprop(&a, y, step),
+            [None, _] => Err(NOT_CAST),
+        });
+        step.state.set_training(training);
+        done
     }
 
     /// From dy\[T,O\]: dx\[T,I\] = dy · w if it is wanted; dw += dyᵀ · x, db += Σ dy.
@@ -247,6 +282,8 @@ impl Linear {
     ) -> Result<(), Error> {
         let (outputs, inputs) = self.shape;
         shape("gradient of a linear layer's output", (saved.tokens, outputs), dy.shape())?;
+        let kept = saved.x_t.input()?.shape();
+        shape("what a linear layer's forward kept", (inputs, saved.tokens), kept)?;
         if let Some(dx) = &dx {
             shape("gradient of a linear layer's input", (saved.tokens, inputs), dx.shape())?;
         }
@@ -268,7 +305,7 @@ impl Linear {
         let stats = wgrad(&self.recipe, &dy_t, &saved.x_t, out, &options, step.workspace)?;
         self.on_unit[Pass::Wgrad as usize] += stats.on_unit;
         if let Some([_, grad]) = &mut self.bias {
-            column_sums_into(&dy.to_f32(), outputs, grad, step.exec)?;
+            column_sums_into(&dy.f32s(), outputs, grad, step.exec)?;
         }
         Ok(())
     }

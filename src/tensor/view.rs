@@ -7,6 +7,7 @@ use crate::format::{FormatId, Policy};
 use crate::scale::SourceType;
 use crate::slice::{EncodeOptions, PIECE, Values, ValuesMut, encode};
 use half::bf16;
+use std::borrow::Cow;
 use std::vec;
 use std::vec::Vec;
 
@@ -160,6 +161,14 @@ impl<'a> MatRef<'a> {
             self.widen(kernels, row * self.row_stride, line);
         }
         out
+    }
+
+    /// The same, without a copy where it is f32, row after row, already.
+    pub(crate) fn f32s(self) -> Cow<'a, [f32]> {
+        match self.flat() {
+            Some(Values::F32(values)) => Cow::Borrowed(values),
+            _ => Cow::Owned(self.to_f32()),
+        }
     }
 
     /// The bytes of an element.

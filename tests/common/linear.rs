@@ -230,12 +230,12 @@ impl Cast {
     }
 }
 
-/// A tensor of a step: its role, elements, rows and columns.
-type Tensor<'a> = (Role, &'a [f32], (usize, usize));
+/// A tensor of a step: its role, elements, rows and columns, and the micro-batch.
+type Tensor<'a> = (Role, &'a [f32], (usize, usize), u32);
 
 /// Cast by the definition, element after element.
 fn cast(state: &RecipeState, tensor: Tensor<'_>, operand: &Operand, turned: bool) -> Cast {
-    let (role, x, (rows, cols)) = tensor;
+    let (role, x, (rows, cols), micro) = tensor;
     let (values, shape) = match turned {
         true => (transpose(x, rows, cols), (cols, rows)),
         false => (x.to_vec(), (rows, cols)),
@@ -246,7 +246,8 @@ fn cast(state: &RecipeState, tensor: Tensor<'_>, operand: &Operand, turned: bool
         Operand::Cast(cast) => cast,
     };
     // Counted in the tensor as it was.
-    let stream = state.stream(NAME, role);
+    let mut stream = state.stream(NAME, role);
+    stream.tensor = stream.tensor.wrapping_add(micro.wrapping_mul(0x9e37_79b9));
     let at = |i: usize| if turned { i % rows * cols + i / rows } else { i };
     let word = |i: usize| stream.word(at(i) as u64);
     let (codes, scales) = if cast.rule.keeps_history() {
@@ -271,7 +272,8 @@ fn cast(state: &RecipeState, tensor: Tensor<'_>, operand: &Operand, turned: bool
 
 /// A product of two tensors, each turned or not, by the law of bits as loops.
 fn product(state: &RecipeState, gemm: &GemmRecipe, tensors: [(Tensor<'_>, bool); 2]) -> Vec<f32> {
-    let shapes = tensors.map(|((.., (rows, cols)), t)| if t { (cols, rows) } else { (rows, cols) });
+    let shapes =
+        tensors.map(|((.., (rows, cols), _), t)| if t { (cols, rows) } else { (rows, cols) });
     let casts = [(0, &gemm.a), (1, &gemm.b)]
         .map(|(i, operand)| cast(state, tensors[i].0, operand, tensors[i].1));
     let (m, n) = (shapes[0].0, shapes[1].0);
@@ -316,9 +318,10 @@ pub fn defined(recipe: &Recipe, script: &Script) -> Trace {
             let mut keep = |what: &str, x: &[f32]| {
                 trace.push((format!("{what} of step {step}, batch {micro}"), bits(x)));
             };
-            let x = (Role::Input, &x[..], (tokens, inputs));
-            let w = (Role::Weight, &w[..], (outputs, inputs));
-            let dy = (Role::GradOutput, &dy[..], (tokens, outputs));
+            let nth = micro as u32;
+            let x = (Role::Input, &x[..], (tokens, inputs), nth);
+            let w = (Role::Weight, &w[..], (outputs, inputs), 0);
+            let dy = (Role::GradOutput, &dy[..], (tokens, outputs), nth);
             let mut y = product(&state, &recipe.fprop, [(x, false), (w, false)]);
             if script.bias {
                 y.iter_mut().enumerate().for_each(|(i, y)| *y += b[i % outputs]);
@@ -335,7 +338,7 @@ pub fn defined(recipe: &Recipe, script: &Script) -> Trace {
                 db.iter_mut().zip(new).for_each(|(db, new)| *db += new);
                 keep("db", &db);
             }
-            for (role, values, _) in [x, w, dy] {
+            for (role, values, ..) in [x, w, dy] {
                 if let Some(cast) = recipe.history_cast(role) {
                     let amax = naive::amax(values.iter().copied(), cast.rule.drops_nan());
                     state.record_amax(NAME, role, amax).unwrap();

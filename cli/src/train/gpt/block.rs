@@ -132,15 +132,11 @@ impl Block {
         [&mut self.qkv, &mut self.proj, &mut self.up, &mut self.down]
     }
 
-    pub fn params(&mut self) -> [Param<'_>; 6] {
-        [
-            self.norm1.param(),
-            self.qkv.weight_param(),
-            self.proj.weight_param(),
-            self.norm2.param(),
-            self.up.weight_param(),
-            self.down.weight_param(),
-        ]
+    pub fn params(&mut self) -> impl Iterator<Item = Param<'_>> {
+        let norm1 = [self.norm1.param()].into_iter();
+        let attention = norm1.chain(self.qkv.params()).chain(self.proj.params());
+        let norm2 = [self.norm2.param()].into_iter();
+        attention.chain(norm2).chain(self.up.params()).chain(self.down.params())
     }
 
     pub fn grads_mut(&mut self) -> [&mut [f32]; 6] {

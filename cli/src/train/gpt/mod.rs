@@ -161,7 +161,7 @@ impl Gpt {
         let mut params = self.embedding.params();
         params.extend(self.blocks.iter_mut().flat_map(Block::params));
         params.push(self.norm.param());
-        params.push(self.head.weight_param());
+        params.extend(self.head.params());
         params
     }
 
