@@ -10,15 +10,19 @@
 //! another time cannot be compared. So a kernel is measured with its yardstick in rounds of short
 //! samples, and its share is that of the medians over the same rounds.
 //!
-//! To add a kernel: a line in `convert.rs` or `gemm.rs`; `units.rs` has every unit of the library.
+//! To add a kernel: a line in `convert.rs` or `gemm.rs`; `units.rs` has every unit of the library,
+//! `train.rs` whole steps of `quarter train`.
 
 mod convert;
 mod gemm;
 mod measure;
 mod report;
+mod train;
 mod units;
 mod yardstick;
 
+use crate::train::Model;
+use anyhow::Context as _;
 use clap::ValueEnum;
 use measure::{Round, contest};
 use quarter::mma::{UNITS, Unit};
@@ -43,6 +47,8 @@ format that each multiplies, as they are or, where its operands have scales, cas
 multiply-adds a second of each thread, GMA/s/thread. No peak is known for them: peak_share is there \
 the share that they reach of the product of the same operands with sums in f32, measured in the \
 same rounds; 1 / peak_share is how many times as long the unit's sums take.
+train makes steps of `quarter train`, one recipe after the other in rounds: thousands of tokens a \
+second, the share is that of the first recipe's in the same rounds; then where the time of a step goes.
 JSON has one object a line: kernel, shape, threads, median, min, max, unit, peak_share.")]
 pub struct Args {
     /// What to measure; conversions and products unless one is given
@@ -57,6 +63,9 @@ pub struct Args {
     /// A unit for `bench units`, which measures all if none is given. Several may be given
     #[arg(long = "unit", value_name = "NAME")]
     units: Vec<&'static Unit>,
+    /// The model of `bench train`: nano, baby, or LAYERS,HEADS,WIDTH,CONTEXT
+    #[arg(long, value_name = "MODEL")]
+    model: Option<String>,
     /// Print JSON lines
     #[arg(long)]
     json: bool,
@@ -77,6 +86,8 @@ enum What {
     Gemm,
     /// Matrix products through units of chips
     Units,
+    /// Steps of `quarter train`
+    Train,
 }
 
 /// M, N and K.
@@ -134,6 +145,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let of_units = args.what == Some(What::Units);
     anyhow::ensure!(of_units || args.units.is_empty(), "--unit is for `bench units`");
     anyhow::ensure!(!of_units || args.recipes.is_empty(), "--recipe is not for `bench units`");
+    let of_training = args.what == Some(What::Train);
+    anyhow::ensure!(of_training || args.model.is_none(), "--model is for `bench train`");
     let recipes = if args.recipes.is_empty() {
         RECIPES.iter().map(|name| Recipe::preset(name)).collect::<Result<_, _>>()?
     } else {
@@ -146,6 +159,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let bench = Bench { report: &report, threads, budget };
     report.head(threads)?;
     bench.machine()?;
+    if of_training {
+        let model = args.model.as_deref().unwrap_or("nano");
+        let Model { size, batch } = model.parse().context("--model")?;
+        return train::run(&bench, (model, size, batch), &args.recipes);
+    }
     if of_units {
         let shapes = pick(&args.shapes, &[Shape { m: 256, n: 256, k: 1024 }]);
         return units::run(&bench, shapes, pick(&args.units, UNITS));

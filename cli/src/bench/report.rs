@@ -15,6 +15,8 @@ pub enum Unit {
     MultiplyAdds,
     /// Bytes, read and written.
     Bytes,
+    /// Thousands of tokens.
+    Tokens,
 }
 
 impl Unit {
@@ -23,6 +25,7 @@ impl Unit {
             Self::Operations => "GFLOP/s",
             Self::MultiplyAdds => "GMA/s/thread",
             Self::Bytes => "GB/s",
+            Self::Tokens => "ktokens/s",
         }
     }
 }
@@ -103,6 +106,42 @@ impl Report {
             "{kernel:KERNEL$} {shape:SHAPE$} {median:9.digits$} {min:9.digits$} {max:9.digits$} \
              {unit:UNIT$}{share}"
         ))
+    }
+
+    /// What the columns of shares are of.
+    pub fn shares_head(&self, title: &str, columns: &[&str]) -> anyhow::Result<()> {
+        if self.json {
+            return Ok(());
+        }
+        let columns: String = columns.iter().map(|name| format!(" {name:>9}")).collect();
+        self.line("")?;
+        self.line(&format!("{title:KERNEL$}{columns}"))
+    }
+
+    /// Shares of a whole by column.
+    pub fn shares(
+        &self,
+        kernel: &str,
+        shape: &str,
+        threads: usize,
+        columns: &[&str],
+        shares: &[f64],
+    ) -> anyhow::Result<()> {
+        if !self.json {
+            let cells: String =
+                shares.iter().map(|share| format!(" {:>9.1}", 100.0 * share)).collect();
+            return self.line(&format!("{kernel:KERNEL$}{cells}"));
+        }
+        let rounded = |x: &f64| (x * 1e4).round() / 1e4;
+        let shares: serde_json::Map<_, _> = columns
+            .iter()
+            .zip(shares)
+            .map(|(name, share)| ((*name).to_owned(), rounded(share).into()))
+            .collect();
+        let row = serde_json::json!({
+            "kernel": kernel, "shape": shape, "threads": threads, "step_shares": shares,
+        });
+        self.line(&row.to_string())
     }
 
     fn line(&self, text: &str) -> anyhow::Result<()> {

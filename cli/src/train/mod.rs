@@ -143,9 +143,9 @@ pub struct Args {
 
 /// A size, and the rows that go with it.
 #[derive(Clone, Copy, Debug)]
-struct Model {
-    size: Size,
-    batch: usize,
+pub(crate) struct Model {
+    pub(crate) size: Size,
+    pub(crate) batch: usize,
 }
 
 impl FromStr for Model {

@@ -1,7 +1,7 @@
 //! One rank of one recipe's training: a model, its optimizer and its state.
 
 use super::data::{Batch, Text};
-use super::gpt::{Gpt, VOCAB};
+use super::gpt::{Gpt, Part, VOCAB};
 use super::settings::Settings;
 use anyhow::ensure;
 use quarter::gemm::Workspace;
@@ -129,6 +129,7 @@ impl Replica {
         let mut params = self.model.params();
         let update = self.optimizer.step(&mut params, settings.lr_at(index), self.exec)?;
         self.state.end_step(group.map(|group| group as &dyn AllReduce))?;
+        self.model.clock_mut().lap(Part::Optimizer);
         Ok(Stepped { loss: loss[0] / (accumulate * ranks) as f32, update, saved_bytes })
     }
 

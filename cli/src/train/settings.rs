@@ -54,6 +54,30 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// One rank and micro-batch, nothing but the head skipped, f32 masters and moments, seed 0, the
+    /// sources as text.
+    #[must_use]
+    pub fn plain(recipes: Vec<Named>, size: Size, batch: usize, steps: u64) -> Self {
+        Self {
+            recipes,
+            size,
+            batch,
+            accumulate: 1,
+            ranks: 1,
+            wire: "f32".into(),
+            steps,
+            lr: 1e-3,
+            seed: 0,
+            skip: vec!["head".into()],
+            bf16_moments: false,
+            bf16_weights: false,
+            validate: (steps / 10).max(1),
+            val_rows: 64,
+            text: None,
+            text_bytes: (0, 0),
+        }
+    }
+
     /// What must hold of numbers from a command line or a file.
     ///
     /// # Errors

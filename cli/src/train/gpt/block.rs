@@ -1,5 +1,6 @@
 //! One block: attention and a feed-forward layer, each behind a norm and added to what comes in.
 
+use super::clock::{Clock, Part};
 use super::{Buffer, EPS, Shape, attention};
 use quarter::Result;
 use quarter::nn::{self, Linear, Param, RowMoments, Saved, Step};
@@ -64,6 +65,7 @@ pub struct Scratch {
     pub narrow: [Vec<f32>; 2],
     /// \[B·T, 4C\].
     pub wide: [Vec<f32>; 2],
+    pub clock: Clock,
 }
 
 impl Scratch {
@@ -159,27 +161,38 @@ impl Block {
         step: &mut Step<'_>,
     ) -> Result<Kept> {
         let (rows, width) = (shape.rows(), shape.width);
-        let Scratch { narrow: [narrow, y], wide: [wide, _] } = scratch;
+        let Scratch { narrow: [narrow, y], wide: [wide, _], clock } = scratch;
 
         let first = x.to_vec();
+        clock.lap(Part::Residual);
         let moments1 = self.norm1.forward(x, narrow, step)?;
+        clock.lap(Part::Norm);
         let mut qkv = Buffer::zeros(shape.precision, rows * 3 * width);
         let out = qkv.out(rows, 3 * width)?;
         let saved_qkv = self.qkv.forward(MatRef::new(&narrow[..], rows, width)?, out, step)?;
+        clock.lap(Part::Linear);
         attention::forward(&qkv, narrow, shape, step.exec)?;
+        clock.lap(Part::Attention);
         let out = MatMut::new(&mut y[..], rows, width)?;
         let saved_proj = self.proj.forward(MatRef::new(&narrow[..], rows, width)?, out, step)?;
+        clock.lap(Part::Linear);
         nn::add_into(y, x, step.exec)?;
 
         let second = x.to_vec();
+        clock.lap(Part::Residual);
         let moments2 = self.norm2.forward(x, narrow, step)?;
+        clock.lap(Part::Norm);
         let mut up = Buffer::zeros(shape.precision, rows * 4 * width);
         let out = up.out(rows, 4 * width)?;
         let saved_up = self.up.forward(MatRef::new(&narrow[..], rows, width)?, out, step)?;
+        clock.lap(Part::Linear);
         up.gelu(wide, step.exec)?;
+        clock.lap(Part::Gelu);
         let out = MatMut::new(&mut y[..], rows, width)?;
         let saved_down = self.down.forward(MatRef::new(&wide[..], rows, 4 * width)?, out, step)?;
+        clock.lap(Part::Linear);
         nn::add_into(y, x, step.exec)?;
+        clock.lap(Part::Residual);
 
         Ok(Kept {
             x: [first, second],
@@ -202,22 +215,31 @@ impl Block {
         let (rows, width) = (shape.rows(), shape.width);
         let Kept { x: [first, second], moments: [moments1, moments2], qkv, up, saved } = kept;
         let [saved_qkv, saved_proj, saved_up, saved_down] = saved;
-        let Scratch { narrow: [narrow, _], wide: [wide, dup] } = scratch;
+        let Scratch { narrow: [narrow, _], wide: [wide, dup], clock } = scratch;
 
         let out = MatMut::new(&mut wide[..], rows, 4 * width)?.into();
         self.down.backward(MatRef::new(&*dx, rows, width)?, &saved_down, Some(out), step)?;
+        clock.lap(Part::Linear);
         up.gelu_backward(wide, dup, step.exec)?;
+        clock.lap(Part::Gelu);
         let out = MatMut::new(&mut narrow[..], rows, width)?.into();
         self.up.backward(MatRef::new(&dup[..], rows, 4 * width)?, &saved_up, Some(out), step)?;
+        clock.lap(Part::Linear);
         self.norm2.backward(narrow, &second, &moments2, dx, step)?;
+        clock.lap(Part::Norm);
 
         let out = MatMut::new(&mut narrow[..], rows, width)?.into();
         self.proj.backward(MatRef::new(&*dx, rows, width)?, &saved_proj, Some(out), step)?;
+        clock.lap(Part::Linear);
         let dqkv = &mut wide[..rows * 3 * width];
         attention::backward(&qkv, narrow, dqkv, shape, step.exec)?;
+        clock.lap(Part::Attention);
         let out = MatMut::new(&mut narrow[..], rows, width)?.into();
         self.qkv.backward(MatRef::new(&*dqkv, rows, 3 * width)?, &saved_qkv, Some(out), step)?;
-        self.norm1.backward(narrow, &first, &moments1, dx, step)
+        clock.lap(Part::Linear);
+        self.norm1.backward(narrow, &first, &moments1, dx, step)?;
+        clock.lap(Part::Norm);
+        Ok(())
     }
 
     /// The forward, keeping nothing.
@@ -229,7 +251,7 @@ impl Block {
         step: &mut Step<'_>,
     ) -> Result<()> {
         let (rows, width) = (shape.rows(), shape.width);
-        let Scratch { narrow: [narrow, y], wide: [wide, _] } = scratch;
+        let Scratch { narrow: [narrow, y], wide: [wide, _], .. } = scratch;
         self.norm1.forward(x, narrow, step)?;
         let mut qkv = Buffer::zeros(shape.precision, rows * 3 * width);
         let out = qkv.out(rows, 3 * width)?;

@@ -14,9 +14,11 @@
 mod attention;
 mod block;
 mod buffer;
+mod clock;
 mod embedding;
 
 pub use block::LayerNorm;
+pub use clock::{Clock, Part};
 
 use block::{Block, Kept, Scratch};
 use buffer::Buffer;
@@ -149,6 +151,11 @@ impl Gpt {
         self.blocks.iter_mut().flat_map(Block::linears_mut).chain([&mut self.head])
     }
 
+    /// Where the time of its training went.
+    pub fn clock_mut(&mut self) -> &mut Clock {
+        &mut self.scratch.clock
+    }
+
     /// Every parameter with its index, always in the same order.
     pub fn visit(&mut self, mut f: impl FnMut(usize, Param<'_>)) {
         for (i, param) in self.params().into_iter().enumerate() {
@@ -201,7 +208,9 @@ impl Gpt {
         let (rows, width) = (shape.rows(), shape.width);
 
         // Forward.
+        self.scratch.clock.start();
         let mut x = self.embedding.forward(inputs, shape.tokens);
+        self.scratch.clock.lap(Part::Embedding);
         self.scratch.fit(&shape);
         let mut kept: Vec<Kept> = Vec::with_capacity(self.blocks.len());
         for block in &mut self.blocks {
@@ -209,25 +218,32 @@ impl Gpt {
         }
         let mut normed = vec![0.0; rows * width];
         let moments = self.norm.forward(&x, &mut normed, step)?;
+        self.scratch.clock.lap(Part::Norm);
         let mut logits = vec![0.0; rows * VOCAB];
         let out = MatMut::new(&mut logits, rows, VOCAB)?;
         let saved = self.head.forward(MatRef::new(&normed, rows, width)?, out, step)?;
+        self.scratch.clock.lap(Part::Linear);
         let last = saved.bytes() + size_of_val(&x[..]) + size_of_val(&moments[..]);
         let bytes = last + kept.iter().map(Kept::bytes).sum::<usize>();
         let mut dlogits = vec![0.0; rows * VOCAB];
         let gradient = Some(&mut dlogits[..]);
         let loss = nn::cross_entropy(&logits, VOCAB, targets, gradient, weight, step.exec)?;
 
+        self.scratch.clock.lap(Part::Loss);
+
         // Backward.
         let dnormed = &mut normed;
         let out = MatMut::new(&mut *dnormed, rows, width)?;
         self.head.backward(MatRef::new(&dlogits, rows, VOCAB)?, &saved, Some(out.into()), step)?;
+        self.scratch.clock.lap(Part::Linear);
         let mut dx = vec![0.0; rows * width];
         self.norm.backward(dnormed, &x, &moments, &mut dx, step)?;
+        self.scratch.clock.lap(Part::Norm);
         for (block, kept) in self.blocks.iter_mut().zip(kept).rev() {
             block.backward(&mut dx, kept, &shape, &mut self.scratch, step)?;
         }
         self.embedding.backward(inputs, shape.tokens, &dx);
+        self.scratch.clock.lap(Part::Embedding);
         Ok((loss, bytes as u64))
     }
 
