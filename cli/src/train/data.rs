@@ -1,5 +1,7 @@
 //! What is learnt: the bytes of a text, and which of them a step reads.
 
+use super::memory;
+use super::settings::Settings;
 use anyhow::{Context as _, ensure};
 use quarter::RandomStream;
 use std::fs;
@@ -34,12 +36,19 @@ impl Text {
     /// A file, or the project's own sources; long enough for rows of `context` bytes.
     ///
     /// # Errors
-    /// If it cannot be read, or is too short.
+    /// If it is no regular file, cannot be read, or is too short or too long.
     pub fn new(path: Option<&Path>, context: usize) -> anyhow::Result<Self> {
         let (bytes, source) = match path {
             Some(path) => {
-                let bytes = fs::read(path).with_context(|| format!("text {}", path.display()))?;
-                (bytes, path.display().to_string())
+                let reading = || format!("text {}", path.display());
+                let length = length(path).with_context(reading)?;
+                let most = memory::limit();
+                ensure!(
+                    u128::from(length) <= most,
+                    "text {} has {length} bytes, this machine has memory for {most}",
+                    path.display()
+                );
+                (fs::read(path).with_context(reading)?, path.display().to_string())
             }
             None => (SOURCES.to_vec(), "the sources of quarter".to_owned()),
         };
@@ -51,6 +60,39 @@ impl Text {
         );
         let train = got - got / VALIDATION;
         Ok(Self { bytes, train, source })
+    }
+
+    /// The text that a training began with.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and if it is another one.
+    pub fn again(settings: &Settings) -> anyhow::Result<Self> {
+        let (bytes, checksum) = settings.text_bytes;
+        let path = settings.text.as_ref().map(Path::new);
+        if let Some(path) = path {
+            let got = length(path).with_context(|| format!("text {}", path.display()))?;
+            ensure!(
+                got == bytes,
+                "{} has {got} bytes, the training began with {bytes}",
+                path.display()
+            );
+        }
+        let text = Self::new(path, settings.size.context)?;
+        let got = (text.bytes.len() as u64, text.checksum());
+        ensure!(
+            got == settings.text_bytes || path.is_some(),
+            "this program was built from other sources than the one that began, and they are the \
+             text: build that one, or start anew with --text"
+        );
+        ensure!(
+            got == settings.text_bytes,
+            "{} has {} bytes with checksum {:08x}, the training began with {bytes} and \
+             {checksum:08x}",
+            text.source,
+            got.0,
+            got.1
+        );
+        Ok(text)
     }
 
     /// Its bytes.
@@ -81,12 +123,12 @@ impl Text {
         self.rows(rows.map(start), context)
     }
 
-    /// `n` rows, evenly spread over the validation part.
+    /// Some of `n` rows that are evenly spread over the validation part.
     #[must_use]
-    pub fn validation(&self, n: usize, context: usize) -> Batch {
+    pub fn validation(&self, n: usize, rows: std::ops::Range<usize>, context: usize) -> Batch {
         let places = self.bytes.len() - self.train - context;
         let start = |row| self.train + places * row / n.max(1);
-        self.rows((0..n).map(start), context)
+        self.rows(rows.map(start), context)
     }
 
     fn rows(&self, starts: impl Iterator<Item = usize>, context: usize) -> Batch {
@@ -98,4 +140,11 @@ impl Text {
         }
         batch
     }
+}
+
+/// The bytes of a file. A device or a pipe has no end that could be relied on, and no second reading.
+fn length(path: &Path) -> anyhow::Result<u64> {
+    let metadata = fs::metadata(path)?;
+    ensure!(metadata.is_file(), "it is not a regular file");
+    Ok(metadata.len())
 }

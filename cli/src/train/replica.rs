@@ -133,20 +133,20 @@ impl Replica {
         Ok(Stepped { loss: loss[0] / (accumulate * ranks) as f32, update, saved_bytes })
     }
 
-    /// The mean loss of rows, `batch` at a time: nothing changes.
+    /// The mean loss of `n` rows that are not trained on, a batch at a time: nothing changes.
     ///
     /// # Errors
     /// Those of the layers.
-    pub fn validate(&mut self, rows: &Batch, batch: usize, context: usize) -> anyhow::Result<f32> {
-        let mut sum = 0.0;
-        let n = batch * context;
-        let pieces = rows.inputs.chunks(n).zip(rows.targets.chunks(n));
-        for (inputs, targets) in pieces {
-            let logits = self.logits(inputs, inputs.len() / context)?;
-            let loss = nn::cross_entropy(&logits, VOCAB, targets, None, 0.0, self.exec)?;
+    pub fn validate(&mut self, text: &Text, n: usize, settings: &Settings) -> anyhow::Result<f32> {
+        let (context, mut sum) = (settings.size.context, 0.0);
+        for first in (0..n).step_by(settings.batch) {
+            let rows = first..n.min(first + settings.batch);
+            let Batch { inputs, targets } = text.validation(n, rows, context);
+            let logits = self.logits(&inputs, inputs.len() / context)?;
+            let loss = nn::cross_entropy(&logits, VOCAB, &targets, None, 0.0, self.exec)?;
             sum += loss * inputs.len() as f32;
         }
-        Ok(sum / rows.inputs.len().max(1) as f32)
+        Ok(sum / (n * context).max(1) as f32)
     }
 
     /// The logits of rows of bytes.

@@ -1,14 +1,14 @@
 //! The training of one recipe: its ranks, and what is told of it.
 
-use super::data::{Batch, Text};
+use super::data::Text;
 use super::gpt::VOCAB;
 use super::replica::{Replica, Stepped};
 use super::settings::{Named, Settings};
 use super::show::{RoleShare, ScaleRecord, StepRecord, Summary};
 use anyhow::{Context as _, anyhow};
-use quarter::RandomStream;
-use quarter::nn::{Exec, Mask, RoleStats, softmax};
+use quarter::nn::{Exec, Mask, softmax};
 use quarter::recipe::{Role, thread_group};
+use quarter::{Error, RandomStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,11 +25,8 @@ pub struct Run {
     pub name: String,
     /// One a rank.
     pub replicas: Vec<Replica>,
-    /// What was told of its steps by this process.
-    pub records: Vec<StepRecord>,
-    /// Amaxes and scales of the steps that were counted.
+    /// What the last step counted, if it did.
     pub scales: Vec<ScaleRecord>,
-    shares: [RoleStats; 3],
     saved_bytes: u64,
     /// Seconds and tokens of this process.
     spent: (f64, u64),
@@ -51,9 +48,7 @@ impl Run {
         Ok(Self {
             name: named.name.clone(),
             replicas: replicas.collect::<anyhow::Result<_>>()?,
-            records: Vec::new(),
             scales: Vec::new(),
-            shares: [RoleStats::default(); 3],
             saved_bytes: 0,
             spent: (0.0, 0),
         })
@@ -68,7 +63,7 @@ impl Run {
         settings: &Settings,
         text: &Text,
         index: u64,
-    ) -> anyhow::Result<&mut StepRecord> {
+    ) -> anyhow::Result<StepRecord> {
         let count = index.is_multiple_of(COUNTED) || index + 1 == settings.steps;
         let start = Instant::now();
         let stepped = match &mut self.replicas[..] {
@@ -80,7 +75,7 @@ impl Run {
         self.spent = (self.spent.0 + seconds, self.spent.1 + tokens);
         self.saved_bytes = self.saved_bytes.max(stepped.saved_bytes);
         self.count(index + 1, count);
-        self.records.push(StepRecord {
+        Ok(StepRecord {
             step: index + 1,
             recipe: self.name.clone(),
             train_loss: stepped.loss,
@@ -89,19 +84,13 @@ impl Run {
             grad_norm: stepped.update.grad_norm,
             tokens_per_s: tokens as f64 / seconds,
             skipped: self.replicas[0].optimizer.skipped(),
-        });
-        self.records.last_mut().context("a record")
+        })
     }
 
-    /// Takes what the first rank's layers counted; steps of histories count anyway, and only those
-    /// that all recipes count are told.
+    /// Takes what the first rank's layers counted; of a step that is not told it is dropped.
     fn count(&mut self, step: u64, told: bool) {
-        for counted in self.replicas[0].counted() {
-            if !told {
-                continue;
-            }
-            let share = &mut self.shares[counted.role as usize];
-            *share = share.merge(counted.stats);
+        self.scales.clear();
+        for counted in self.replicas[0].counted().into_iter().filter(|_| told) {
             self.scales.push(ScaleRecord {
                 step,
                 recipe: self.name.clone(),
@@ -109,40 +98,54 @@ impl Run {
                 role: counted.role.name(),
                 amax: counted.stats.stats.amax,
                 scale: counted.stats.scale.unwrap_or(f32::NAN),
+                saturated: counted.stats.stats.saturated,
+                flushed: counted.stats.stats.flushed,
+                elements: counted.stats.elements,
             });
         }
     }
 
-    /// The loss of rows that are not trained on.
+    /// The loss of `n` rows that are not trained on.
     ///
     /// # Errors
     /// Those of the layers.
-    pub fn validate(&mut self, rows: &Batch, settings: &Settings) -> anyhow::Result<f32> {
-        self.replicas[0].validate(rows, settings.batch, settings.size.context)
+    pub fn validate(&mut self, text: &Text, n: usize, settings: &Settings) -> anyhow::Result<f32> {
+        self.replicas[0].validate(text, n, settings)
     }
 
-    /// What came of it.
+    /// What came of it, from all that was told of its steps, by earlier processes too.
     #[must_use]
-    pub fn summary(&self, records: &[StepRecord], val_loss: f32, settings: &Settings) -> Summary {
+    pub fn summary(
+        &self,
+        records: &[StepRecord],
+        scales: &[ScaleRecord],
+        val_loss: f32,
+        settings: &Settings,
+    ) -> Summary {
         let own: Vec<_> = records.iter().filter(|record| record.recipe == self.name).collect();
         let last = &own[own.len() - own.len().min((settings.steps / 10).max(1) as usize)..];
         let sum: f64 = last.iter().map(|record| f64::from(record.train_loss)).sum();
-        let role = |(role, stats): (&Role, &RoleStats)| RoleShare {
-            role: role.name().to_owned(),
-            saturated: stats.stats.saturated,
-            flushed: stats.stats.flushed,
-            elements: stats.elements,
+        let role = |role: &Role| {
+            let of = |scale: &&ScaleRecord| scale.recipe == self.name && scale.role == role.name();
+            let sum = |what: fn(&ScaleRecord) -> u64| {
+                scales.iter().filter(of).map(what).fold(0, u64::saturating_add)
+            };
+            RoleShare {
+                role: role.name().to_owned(),
+                saturated: sum(|scale| scale.saturated),
+                flushed: sum(|scale| scale.flushed),
+                elements: sum(|scale| scale.elements),
+            }
         };
-        let shares = Role::ALL.iter().zip(&self.shares).filter(|(_, stats)| stats.elements > 0);
         let (seconds, tokens) = self.spent;
         Summary {
             recipe: self.name.clone(),
             steps: own.last().map_or(0, |record| record.step),
             train_loss: (sum / last.len().max(1) as f64) as f32,
             val_loss,
-            tokens_per_s: if tokens == 0 { 0.0 } else { tokens as f64 / seconds },
+            tokens_per_s: if tokens == 0 { f64::NAN } else { tokens as f64 / seconds },
             saved_bytes: self.saved_bytes,
-            shares: shares.map(role).collect(),
+            shares: Role::ALL.iter().map(role).filter(|share| share.elements > 0).collect(),
             skipped: self.replicas[0].optimizer.skipped(),
             seconds,
         }
@@ -176,7 +179,8 @@ impl Run {
     }
 }
 
-/// Runs all ranks, a thread each. What the first of them gave is told; its loss is that of all.
+/// Runs all ranks, a thread each, and gives what the first one gave; its loss is the mean of all. If
+/// some fail, the error is the one that the others failed of, not that they were left alone.
 fn all(
     ranks: &mut [Replica],
     run: impl Fn(&mut Replica) -> anyhow::Result<Stepped> + Sync,
@@ -188,10 +192,44 @@ fn all(
         };
         threads.into_iter().map(join).collect()
     });
-    let mut first = None;
+    first_or_cause(results)
+}
+
+/// The first of the ranks' results, or the error behind the others.
+fn first_or_cause<T>(results: Vec<anyhow::Result<T>>) -> anyhow::Result<T> {
+    let of_group =
+        |error: &anyhow::Error| matches!(error.downcast_ref::<Error>(), Some(Error::State { .. }));
+    let (mut first, mut cause) = (None, None);
     for (rank, result) in results.into_iter().enumerate() {
-        let stepped = result.with_context(|| format!("rank {rank}"))?;
-        first.get_or_insert(stepped);
+        match result {
+            Ok(stepped) => {
+                first.get_or_insert(stepped);
+            }
+            Err(error) => {
+                if cause.as_ref().is_none_or(|(_, known)| of_group(known) && !of_group(&error)) {
+                    cause = Some((rank, error));
+                }
+            }
+        }
     }
-    first.context("no rank")
+    match cause {
+        Some((rank, error)) => Err(error.context(format!("rank {rank}"))),
+        None => first.context("no rank"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_error_of_a_group_is_not_the_cause() {
+        let state = || Err(Error::State { what: "the ranks", expected: 3, got: 2 }.into());
+        let all = vec![state(), Err(anyhow!("no memory")), Err(anyhow!("later")), Ok(1)];
+        let error = first_or_cause(all).expect_err("an error");
+        assert_eq!(format!("{error:#}"), "rank 1: no memory");
+        let error = first_or_cause(vec![Ok(1), state(), state()]).expect_err("an error");
+        assert!(format!("{error:#}").starts_with("rank 1: state: "), "{error:#}");
+        assert_eq!(first_or_cause(vec![Ok(1), Ok(2)]).expect("the first"), 1);
+    }
 }

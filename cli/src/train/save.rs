@@ -108,8 +108,17 @@ fn bf16s(values: &[bf16]) -> Vec<u8> {
 /// Writes how far a training has come after `step` steps.
 ///
 /// # Errors
-/// If it cannot be written; then what was there before is there still.
+/// If it cannot be written, or the folder's settings are of another training by now; then what was
+/// there before is there still.
 pub fn save(folder: &Path, settings: &Settings, runs: &mut [Run], step: u64) -> anyhow::Result<()> {
+    let there = fs::read(folder.join(SETTINGS)).ok();
+    if let Some(there) = there.and_then(|bytes| serde_json::from_slice::<Settings>(&bytes).ok()) {
+        ensure!(
+            text(&there)? == text(settings)?,
+            "{} tells of another training by now: nothing is saved",
+            folder.join(SETTINGS).display()
+        );
+    }
     let mut tensors = Vec::new();
     let mut optimizers = BTreeMap::new();
     for run in runs {

@@ -1,6 +1,7 @@
 //! What a training is: everything that its bits depend on.
 
 use super::gpt::Size;
+use super::memory;
 use anyhow::{Context as _, bail, ensure};
 use quarter::mma::Unit;
 use quarter::nn::{AdamWConfig, MomentType, Skip, WeightType};
@@ -110,7 +111,7 @@ impl Settings {
             named.parse()?;
         }
         self.wire()?;
-        Ok(())
+        memory::check(self)
     }
 
     /// Tokens of a step, over all ranks and micro-batches.
@@ -179,7 +180,7 @@ impl Named {
         let parsed: Recipe = recipe.parse()?;
         let casts = [&parsed.fprop, &parsed.dgrad, &parsed.wgrad]
             .iter()
-            .any(|gemm| gemm.a.cast().is_some());
+            .any(|gemm| gemm.a.cast().or(gemm.b.cast()).is_some());
         let Some(unit) = own.or(unit.filter(|_| casts)) else {
             return Ok(Self { name: parsed.name.clone(), recipe: parsed.to_string() });
         };

@@ -1,8 +1,9 @@
 //! `quarter train` on files that are damaged or nobody would write, on other texts, and on settings
 //! that are none: a message, never a panic, and nothing half done.
 
-use crate::common::Scene;
+use crate::common::{Scene, command, run};
 use crate::train_tools::{bits, start, steps, tiny, train, trained, untrained};
+use quarter_cli::train::data::Text;
 use quarter_cli::train::save::{restore, save};
 use quarter_cli::train::settings::Settings;
 
@@ -143,22 +144,52 @@ fn another_text() {
     let scene = stopped();
     let text = scene.get("text");
     let checksum = crc32fast::hash(&text);
+    // Stored as an absolute path.
+    let path = std::fs::canonicalize(scene.path("text")).expect("a file");
+    let path = path.to_str().expect("UTF-8").to_owned();
     for other in [b"to be or not to be; ".repeat(20), b"to be or not to be, ".repeat(21)] {
         scene.put("text", &other);
         let message = not_resumed(&scene);
-        let expected = format!(
-            "text has {} bytes with checksum {:08x}, the training began with 400 and {checksum:08x}",
-            other.len(),
-            crc32fast::hash(&other)
-        );
-        assert_eq!(message, expected);
+        let expected = if other.len() == text.len() {
+            let other = crc32fast::hash(&other);
+            format!(
+                "400 bytes with checksum {other:08x}, the training began with 400 and {checksum:08x}"
+            )
+        } else {
+            format!("{} bytes, the training began with 400", other.len())
+        };
+        assert_eq!(message, format!("{path} has {expected}"));
     }
     scene.put("text", b"short");
-    assert!(not_resumed(&scene).starts_with("text has 5 bytes: a context of 8 takes 90 at least"));
+    let short = format!("{path} has 5 bytes, the training began with 400");
+    assert_eq!(not_resumed(&scene), short);
     std::fs::remove_file(scene.path("text")).expect("removed");
-    assert!(not_resumed(&scene).starts_with("text text: "));
+    assert!(not_resumed(&scene).starts_with(&format!("text {path}: ")));
+    std::fs::create_dir(scene.path("text")).expect("a folder");
+    assert_eq!(not_resumed(&scene), format!("text {path}: it is not a regular file"));
+    std::fs::remove_dir(scene.path("text")).expect("removed");
     scene.put("text", &text);
-    trained(&scene, &["--resume", "cut"]);
+    // From another folder too.
+    let mut command = command(&["train", "--quiet", "--resume"]);
+    command.arg(scene.path("cut")).current_dir(std::env::temp_dir());
+    let ran = run(command);
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+}
+
+/// The default text is the program's own sources: those of another program are another text.
+#[test]
+fn other_sources() {
+    let settings = tiny("f32", 2);
+    let text = crate::train_tools::text(&settings);
+    let of = (text.bytes().len() as u64, text.checksum());
+    let same = Settings { text_bytes: of, ..settings.clone() };
+    assert_eq!(Text::again(&same).expect("the same").checksum(), of.1);
+    for other in [(of.0 + 1, of.1), (of.0, !of.1)] {
+        let error = Text::again(&Settings { text_bytes: other, ..settings.clone() });
+        let error = format!("{:#}", error.expect_err("other sources"));
+        let told = "this program was built from other sources than the one that began";
+        assert!(error.starts_with(told), "{error}");
+    }
 }
 
 #[test]
@@ -168,6 +199,7 @@ fn damaged_settings() {
     for (from, to, message) in [
         (r#""layers": 1"#, r#""layers": 0"#, "layers: 0 is not in 1 to 1024"),
         (r#""layers": 1"#, r#""layers": 1000000000"#, "layers: 1000000000 is not in 1 to 1024"),
+        (r#""width": 16"#, r#""width": 65536"#, "this training takes 768."),
         (r#""heads": 1"#, r#""heads": 3"#, "the width 16 is not a multiple of the 3 heads"),
         (r#""heads": 1"#, r#""heads": -1"#, "invalid value: integer `-1`"),
         (
@@ -176,7 +208,7 @@ fn damaged_settings() {
             "steps: 99999999999 is not in 1 to 4294967295",
         ),
         (r#""steps": 4"#, r#""steps": 5"#, "other settings"),
-        (r#""lr": 0.002"#, r#""lr": 1e99"#, "lr: inf is not a positive number"),
+        (r#""lr": 0.001"#, r#""lr": 1e99"#, "lr: inf is not a positive number"),
         (r#""batch": 1"#, r#""batch": 2"#, "other settings"),
         (r#""wire": "f32""#, r#""wire": "f16""#, "wire: "),
         (r#""recipes""#, r#""recipe""#, "missing field `recipes`"),
@@ -197,13 +229,18 @@ fn damaged_settings() {
     scene.put("cut/train.json", half);
     assert!(not_resumed(&scene).starts_with("cut/train.json: EOF"));
     scene.put("cut/train.json", json.as_bytes());
-    for name in ["train.safetensors", "metrics.jsonl"] {
+    for name in ["train.safetensors", "metrics.jsonl", "scales.jsonl"] {
         let whole = scene.get(&format!("cut/{name}"));
         let junk = format!("cut/{name}");
         scene.put(&junk, b"\x10\0\0\0\0\0\0\0{\"a\":\n junk \n\n");
         assert!(not_resumed(&scene).contains(name));
         std::fs::remove_file(scene.path(&junk)).expect("removed");
-        assert!(not_resumed(&scene).starts_with(&format!("cannot read cut/{name}: ")));
+        let message = not_resumed(&scene);
+        if name == "train.safetensors" {
+            assert_eq!(message, "cut has no checkpoint yet: start anew with --out");
+        } else {
+            assert!(message.starts_with(&format!("cannot read cut/{name}: ")), "{message}");
+        }
         scene.put(&junk, &whole);
     }
     trained(&scene, &["--resume", "cut"]);
@@ -233,6 +270,13 @@ fn settings_that_are_none() {
         (&["--recipe", "nvfp4@h100-wgmma-fp8"], "recipe nvfp4@h100-wgmma-fp8"),
         (&["--unit", "h200"], "h200"),
         (&["--wire", "f16"], "wire: "),
+        (
+            &["--skip", "head,blocks.1*"],
+            "--skip blocks.1*: no layer is called so; there are head and",
+        ),
+        (&["--model", "1024,1024,65536,65536"], "GiB of memory or more, this machine has "),
+        (&["--ranks", "256", "--batch", "65536"], "GiB of memory or more, this machine has "),
+        (&["--text", "."], "text .: it is not a regular file"),
         (&["--text", "short"], "short has 12 bytes: a context of 8 takes 90 at least"),
         (&["--text", "none"], "text none: "),
     ] {
@@ -253,7 +297,14 @@ fn settings_that_are_none() {
         assert!(got.contains(message), "{args:?}: {got}");
         assert_eq!(scene.names(), names, "{args:?}");
     }
-    for args in [&["--model", "big"][..], &["--model", "1,2,3"], &["--resume", "x", "--lr", "1"]] {
+    let message = untrained(&scene, &["--save-every", "2"]);
+    assert_eq!(message, "--save-every needs a folder: --out DIR");
+    for args in [
+        &["--model", "big"][..],
+        &["--model", "1,2,3"],
+        &["--resume", "x", "--lr", "1"],
+        &["--out", "x", "--save-every", "0"],
+    ] {
         let ran = train(&scene, args);
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{args:?}");
     }

@@ -83,25 +83,32 @@ fn ranks_with_histories_of_their_own_resume_bit_for_bit() {
 }
 
 const MODEL: [&str; 4] = ["--model", "2,2,32,16", "--batch", "2"];
-const RECIPES: [&str; 2] = ["--recipe", "f32,delayed,blockwise,mxfp8,nvfp4,current@h100-wgmma-fp8"];
 
-/// The same metrics and the same file on every instruction set, with one thread and with two.
+/// The same metrics and the same file on every instruction set, with one thread and with two, of all
+/// presets and one on a unit.
 #[test]
 fn isas_and_threads_give_the_same_bytes() {
     assert_eq!((TINY.layers, TINY.width), (2, 32), "what MODEL says");
-    let mut first: Option<(_, Vec<u8>)> = None;
+    let presets: Vec<_> = presets::ALL.iter().map(|(name, _)| *name).collect();
+    let recipes = presets.join(",") + ",current@h100-wgmma-fp8";
+    let mut first: Option<(_, [Vec<u8>; 2])> = None;
     for isa in Isa::available() {
         for threads in ["1", "2"] {
             let scene = Scene::new(b"");
-            let steps = ["--steps", "6", "--threads", threads, "--out", "out", "--quiet"];
-            let mut command = command(&["train"]);
-            command.args(MODEL).args(RECIPES).args(steps).current_dir(scene.dir.path());
+            let steps = ["--steps", "6", "--val-rows", "8", "--threads", threads, "--out", "out"];
+            let mut command = command(&["train", "--quiet"]);
+            command
+                .args(MODEL)
+                .args(["--recipe", &recipes])
+                .args(steps)
+                .current_dir(scene.dir.path());
             let ran = run(command_on(command, isa));
             assert_eq!((ran.code, &*ran.stderr), (Some(0), ""), "{isa:?}");
-            let got = (timeless(&scene.path("out")), scene.get("out/train.safetensors"));
+            let files = ["train.safetensors", "scales.jsonl"];
+            let got = (timeless(&scene.path("out")), files.map(|f| scene.get(&format!("out/{f}"))));
             let (metrics, bytes) = first.get_or_insert_with(|| got.clone());
             assert_eq!(&got.0, metrics, "{isa:?}, {threads} threads");
-            assert!(got.1 == *bytes, "train.safetensors: {isa:?}, {threads} threads");
+            assert!(got.1 == *bytes, "the files: {isa:?}, {threads} threads");
         }
     }
 }
@@ -131,17 +138,74 @@ fn stop_and_resume() {
         assert_eq!(message, "--stop-at 5: 6 steps are done");
         let lines = trained(&scene, &["--resume", folder]);
         assert!(!lines.contains("stopped"), "{lines}");
-        for file in ["train.json", "train.safetensors"] {
+        for file in ["train.json", "train.safetensors", "scales.jsonl", "scales.svg"] {
             let [a, b] = ["whole", folder].map(|folder| scene.get(&format!("{folder}/{file}")));
             assert!(a == b, "{folder}/{file}");
         }
         // A stop is no validation: all else is the same.
         assert_eq!(timeless(&scene.path(folder)), timeless(&scene.path("whole")));
         // All is done: a further resume changes nothing.
-        let before = scene.get(&format!("{folder}/train.safetensors"));
-        trained(&scene, &["--resume", folder]);
-        assert!(before == scene.get(&format!("{folder}/train.safetensors")));
+        let before = all_files(&scene, folder);
+        let lines = trained(&scene, &["--resume", folder]);
+        assert!(before == all_files(&scene, folder), "{folder}");
+        // This process knows no speed and no memory; shares come from scales.jsonl.
+        let row = lines.lines().find(|line| line.starts_with("msamp ")).expect("a row");
+        let cells: Vec<_> = row.split_whitespace().collect();
+        assert_eq!(cells[5..7], ["-", "-"], "{row}");
+        assert!(cells[7..].len() == 6 && !cells[7..].contains(&"-"), "{row}");
     }
+}
+
+fn all_files(scene: &Scene, folder: &str) -> Vec<Vec<u8>> {
+    ["train.json", "train.safetensors", "metrics.jsonl", "scales.jsonl", "loss.svg", "scales.svg"]
+        .map(|file| scene.get(&format!("{folder}/{file}")))
+        .to_vec()
+}
+
+/// Interrupted trainings without a folder do not overwrite each other.
+#[test]
+fn every_interrupted_training_has_a_folder_of_its_own() {
+    let scene = Scene::new(b"");
+    let args = [&MODEL[..], &["--recipe", "current", "--stop-at", "2"]].concat();
+    scene.put("quarter-train-2", b"not a folder");
+    let mut all = Vec::new();
+    for (steps, folder) in
+        [("5", "quarter-train"), ("6", "quarter-train-3"), ("7", "quarter-train-4")]
+    {
+        let lines = trained(&scene, &[&args[..], &["--steps", steps]].concat());
+        assert!(lines.contains(&format!("quarter train --resume {folder}\n")), "{lines}");
+        all.push((folder, all_files(&scene, folder)));
+    }
+    assert!(all.iter().all(|(folder, files)| *files == all_files(&scene, folder)));
+    trained(&scene, &["--resume", "quarter-train"]);
+
+    // Another training in the same folder: neither takes the other's tensors for its own.
+    let settings = tiny("f32", 3);
+    save::save_settings(&scene.path("two"), &settings).expect("saved");
+    let other = tiny("f32", 4);
+    let error = save::save(&scene.path("two"), &other, &mut [start(&other)], 0);
+    let error = format!("{:#}", error.expect_err("refused"));
+    assert!(error.ends_with("train.json tells of another training by now: nothing is saved"));
+    assert!(!save::is_there(&scene.path("two")));
+}
+
+/// The table's loss is that of all rows, not of the quarter that a step along the way read.
+#[test]
+fn the_table_has_the_loss_of_all_rows() {
+    let scene = Scene::new(b"");
+    let args = ["--steps", "10", "--recipe", "bf16", "--val-rows", "64"];
+    let loss = |lines: &str| {
+        let row = lines.lines().find(|line| line.starts_with("bf16 ")).expect("a row");
+        row.split_whitespace().nth(2).expect("the loss").to_owned()
+    };
+    let args = [&MODEL[..], &args, &["--out", "cut", "--stop-at", "5"]].concat();
+    let stopped = loss(&trained(&scene, &args));
+    let (_, _, numbers, _) = timeless(&scene.path("cut")).pop().expect("5 steps");
+    let along = f32::from_bits(numbers[1].expect("step 5 validates"));
+    assert_ne!(stopped, format!("{along:.4}"));
+    assert_eq!(stopped, loss(&trained(&scene, &["--resume", "cut", "--stop-at", "5"])));
+    let whole = loss(&trained(&scene, &["--resume", "cut"]));
+    assert_eq!(whole, loss(&trained(&scene, &["--resume", "cut"])));
 }
 
 /// A crash between two saves: metrics of steps that were not saved go, and come again.
@@ -189,7 +253,8 @@ fn ctrl_c_saves() {
     let output = child.wait_with_output().expect("it ends");
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert_eq!((output.status.code(), &*errors), (Some(0), ""), "{text}");
+    let told = "stopping after this step; again to quit without saving\n";
+    assert_eq!((output.status.code(), &*errors), (Some(0), told), "{text}");
     let (_, told) = text.split_once("stopped after ").expect("it says where it stopped");
     let (step, rest) = told.split_once(' ').expect("steps");
     assert!(

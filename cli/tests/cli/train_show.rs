@@ -334,6 +334,9 @@ fn the_picture_of_scales_has_a_panel_for_each_layer() {
             role: ["input", "weight", "grad_output"][role],
             amax: 10_f32.powi(-3 * role as i32) * (1.0 + (step as f32 / 30.0).sin() / 2.0),
             scale: 448.0 * 10_f32.powi(3 * role as i32),
+            saturated: 0,
+            flushed: 0,
+            elements: 1,
         };
         let steps = (1..=300).step_by(5);
         let each =

@@ -41,8 +41,7 @@ fn every_product_of_the_blocks_goes_through_the_unit() {
         }
         assert_eq!(on_unit(&mut run), [[0; 2]; 3], "taken");
         // Validation is a forward alone.
-        let rows = text(&settings).validation(4, settings.size.context);
-        run.validate(&rows, &settings).expect("a loss");
+        run.validate(&text(&settings), 4, &settings).expect("a loss");
         let seen = 4 * 16;
         let head = head / tokens * seen;
         assert_eq!(on_unit(&mut run), [[seen * products, head], [0; 2], [0; 2]]);

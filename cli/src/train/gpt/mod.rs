@@ -56,6 +56,13 @@ impl Size {
         self.layers * block + (2 * VOCAB + self.context + 1) * self.width
     }
 
+    /// The names of its linear layers.
+    #[must_use]
+    pub fn linears(&self) -> Vec<String> {
+        let block = |i| ["qkv", "proj", "up", "down"].map(|layer| format!("blocks.{i}.{layer}"));
+        (0..self.layers).flat_map(block).chain(["head".to_owned()]).collect()
+    }
+
     /// Multiply-adds of the linear layers of all blocks in one of the three passes, for each token.
     #[must_use]
     pub const fn products(&self) -> u64 {

@@ -1,27 +1,54 @@
-//! `metrics.jsonl`: a [`StepRecord`] a line, its fields the keys.
+//! `metrics.jsonl`: a [`StepRecord`] a line, its fields the keys; `scales.jsonl`, the same of
+//! [`ScaleRecord`].
 //!
 //! `val_loss` is null where it was not measured. JSON has no NaN and no infinity: a number that is
 //! not finite is null, and is read as NaN (a `val_loss` as absent).
 
-use super::StepRecord;
+use super::{ScaleRecord, StepRecord};
 use crate::output::Output;
 use anyhow::{Context as _, anyhow};
-use serde::{Deserialize, Deserializer};
+use quarter::recipe::Role;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, BufWriter, Read as _, Write as _};
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 /// Bytes of a line, at most.
 const LINE: u64 = 1 << 16;
 
-/// The file, open at its end.
-#[derive(Debug)]
-pub struct Metrics {
-    file: File,
-    path: PathBuf,
+/// What a line of a file says.
+pub trait Record: Serialize + Sized {
+    /// A line as it is read.
+    #[doc(hidden)]
+    type Line: DeserializeOwned;
+
+    /// Steps done.
+    fn step(&self) -> u64;
+
+    /// From a line.
+    ///
+    /// # Errors
+    /// If it has words that are none.
+    #[doc(hidden)]
+    fn from_line(line: Self::Line) -> anyhow::Result<Self>;
 }
 
-impl Metrics {
+/// A file of records, open at its end.
+#[derive(Debug)]
+pub struct Lines<R> {
+    file: File,
+    path: PathBuf,
+    of: PhantomData<R>,
+}
+
+/// `metrics.jsonl`.
+pub type Metrics = Lines<StepRecord>;
+/// `scales.jsonl`.
+pub type Scales = Lines<ScaleRecord>;
+
+impl<R: Record> Lines<R> {
     /// Opens the file; `first_step` is that of the checkpoint that training goes on from, 0 without
     /// one. Of a file that is there the lines up to this step stay, byte for byte; what comes after
     /// it, and a last line that was cut, goes.
@@ -34,18 +61,18 @@ impl Metrics {
             Output::create(path)?.finish()?;
             return Self::append(path);
         }
-        Self::open_where(path, |record| record.step <= first_step)
+        Self::open_where(path, |record: &R| record.step() <= first_step)
     }
 
     /// As [`open`](Self::open), but says of each record whether it stays.
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn open_where(path: &Path, keep: impl Fn(&StepRecord) -> bool) -> anyhow::Result<Self> {
+    pub fn open_where(path: &Path, keep: impl Fn(&R) -> bool) -> anyhow::Result<Self> {
         let output = Output::create(path)?;
         let mut writer = BufWriter::new(output);
         if path.try_exists().with_context(|| format!("cannot read {}", path.display()))? {
-            each_line(path, |line, record| {
+            each_line(path, |line, record: R| {
                 if keep(&record) {
                     writer.write_all(line)?;
                     writer.write_all(b"\n")?;
@@ -63,14 +90,14 @@ impl Metrics {
     fn append(path: &Path) -> anyhow::Result<Self> {
         let file = OpenOptions::new().append(true).open(path);
         let file = file.with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(Self { file, path: path.to_owned() })
+        Ok(Self { file, path: path.to_owned(), of: PhantomData })
     }
 
     /// Writes one line, in one piece.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn write(&mut self, record: &StepRecord) -> anyhow::Result<()> {
+    pub fn write(&mut self, record: &R) -> anyhow::Result<()> {
         let mut line = serde_json::to_vec(record)?;
         line.push(b'\n');
         let written = self.file.write_all(&line).and_then(|()| self.file.flush());
@@ -78,11 +105,19 @@ impl Metrics {
     }
 }
 
+/// All records of `metrics.jsonl`; a last line that was cut is none.
+///
+/// # Errors
+/// As [`read_lines`].
+pub fn read(path: &Path) -> anyhow::Result<Vec<StepRecord>> {
+    read_lines(path)
+}
+
 /// All records of a file; a last line that was cut is none.
 ///
 /// # Errors
 /// If it cannot be read, or a line is no record: its number is in the message.
-pub fn read(path: &Path) -> anyhow::Result<Vec<StepRecord>> {
+pub fn read_lines<R: Record>(path: &Path) -> anyhow::Result<Vec<R>> {
     let mut records = Vec::new();
     each_line(path, |_, record| {
         records.push(record);
@@ -91,9 +126,9 @@ pub fn read(path: &Path) -> anyhow::Result<Vec<StepRecord>> {
     Ok(records)
 }
 
-fn each_line(
+fn each_line<R: Record>(
     path: &Path,
-    mut found: impl FnMut(&[u8], StepRecord) -> anyhow::Result<()>,
+    mut found: impl FnMut(&[u8], R) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let reading = || format!("cannot read {}", path.display());
     let mut reader = BufReader::new(File::open(path).with_context(reading)?);
@@ -110,10 +145,10 @@ fn each_line(
         let parsed = if line.len() as u64 > LINE {
             Err(anyhow!("it is longer than {LINE} bytes"))
         } else {
-            serde_json::from_slice::<Line>(&line).map_err(plain_error)
+            serde_json::from_slice(&line).map_err(plain_error).and_then(R::from_line)
         };
         match parsed {
-            Ok(record) => found(&line, record.into()),
+            Ok(record) => found(&line, record),
             Err(_) if end => break,
             Err(error) => Err(error),
         }
@@ -134,10 +169,10 @@ fn plain_error(error: serde_json::Error) -> anyhow::Error {
     )
 }
 
-/// A line as it is read: all keys, no other.
-#[derive(Deserialize)]
+/// A line of `metrics.jsonl`: all keys, no other.
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Line {
+pub struct StepLine {
     step: u64,
     recipe: String,
     #[serde(deserialize_with = "nullable")]
@@ -153,6 +188,23 @@ struct Line {
     skipped: u64,
 }
 
+/// A line of `scales.jsonl`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScaleLine {
+    step: u64,
+    recipe: String,
+    layer: String,
+    role: String,
+    #[serde(deserialize_with = "nullable")]
+    amax: Option<f32>,
+    #[serde(deserialize_with = "nullable")]
+    scale: Option<f32>,
+    saturated: u64,
+    flushed: u64,
+    elements: u64,
+}
+
 /// A number or null; unlike a plain `Option` it must be there.
 fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     from: D,
@@ -160,9 +212,15 @@ fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     Option::deserialize(from)
 }
 
-impl From<Line> for StepRecord {
-    fn from(line: Line) -> Self {
-        Self {
+impl Record for StepRecord {
+    type Line = StepLine;
+
+    fn step(&self) -> u64 {
+        self.step
+    }
+
+    fn from_line(line: StepLine) -> anyhow::Result<Self> {
+        Ok(Self {
             step: line.step,
             recipe: line.recipe,
             train_loss: line.train_loss.unwrap_or(f32::NAN),
@@ -171,6 +229,29 @@ impl From<Line> for StepRecord {
             grad_norm: line.grad_norm.unwrap_or(f32::NAN),
             tokens_per_s: line.tokens_per_s.unwrap_or(f64::NAN),
             skipped: line.skipped,
-        }
+        })
+    }
+}
+
+impl Record for ScaleRecord {
+    type Line = ScaleLine;
+
+    fn step(&self) -> u64 {
+        self.step
+    }
+
+    fn from_line(line: ScaleLine) -> anyhow::Result<Self> {
+        let role = Role::ALL.iter().find(|role| role.name() == line.role);
+        Ok(Self {
+            step: line.step,
+            recipe: line.recipe,
+            layer: line.layer,
+            role: role.context("role: it is none")?.name(),
+            amax: line.amax.unwrap_or(f32::NAN),
+            scale: line.scale.unwrap_or(f32::NAN),
+            saturated: line.saturated,
+            flushed: line.flushed,
+            elements: line.elements,
+        })
     }
 }

@@ -1,10 +1,10 @@
 //! What a person sees of a training: progress, metrics, charts, a table.
 //!
 //! ```text
-//!  StepRecord ──┬─► progress (stderr, live)      ScaleRecord ──► svg: scales.svg
-//!               ├─► metrics  (metrics.jsonl)     Summary ──────► table
+//!  StepRecord ──┬─► progress (stderr, live)      ScaleRecord ──┬─► metrics  (scales.jsonl)
+//!               ├─► metrics  (metrics.jsonl)                   └─► svg: scales.svg
 //!               └─► series ──┬─► chart (terminal)
-//!                            └─► svg: loss.svg
+//!                            └─► svg: loss.svg    Summary ──────► table
 //! ```
 //!
 //! Only these records come in: nothing here knows a model or a trainer. Recipes are shown in the
@@ -41,7 +41,8 @@ pub struct StepRecord {
     pub skipped: u64,
 }
 
-/// The scale of one operand of one layer at one step.
+/// One operand of one layer at one step that was counted; the fields are the keys of
+/// `scales.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ScaleRecord {
     /// Steps done, from 1 on.
@@ -54,8 +55,14 @@ pub struct ScaleRecord {
     pub role: &'static str,
     /// The largest magnitude of the operand.
     pub amax: f32,
-    /// What a code is multiplied by.
+    /// What values are multiplied by before they are cast; NaN if there is no one scale for all.
     pub scale: f32,
+    /// Elements that saturated.
+    pub saturated: u64,
+    /// Elements that became zero.
+    pub flushed: u64,
+    /// All of them.
+    pub elements: u64,
 }
 
 /// What casts did to the operands of one role.
@@ -82,9 +89,10 @@ pub struct Summary {
     pub train_loss: f32,
     /// Loss of the validation set at the end.
     pub val_loss: f32,
-    /// Tokens trained on in a second.
+    /// Tokens trained on in a second; NaN if this process made no step.
     pub tokens_per_s: f64,
-    /// Most bytes of activations that were kept for the backward pass at one time.
+    /// Most bytes of activations that were kept for the backward pass at one time; 0 if this process
+    /// made no step.
     pub saved_bytes: u64,
     /// What casts did, by role; empty for recipes without scales.
     pub shares: Vec<RoleShare>,

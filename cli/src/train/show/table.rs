@@ -49,7 +49,7 @@ pub fn summary_table(summaries: &[Summary], baselines: Baselines) -> String {
     column("gap to, %", "f32", &|s| gap_to(s.val_loss, baselines.f32));
     column("gap to, %", "bf16", &|s| gap_to(s.val_loss, baselines.bf16));
     column("", "tokens/s", &|s| rate(s.tokens_per_s));
-    column("saved", "MiB", &|s| format!("{:.1}", s.saved_bytes as f64 / f64::from(1 << 20)));
+    column("saved", "MiB", &|s| mib(s.saved_bytes));
     if summaries.iter().any(|s| !s.shares.is_empty()) {
         for (role, title) in ROLES {
             column("saturated, %", title, &|s| share(s, role, |share| share.saturated));
@@ -127,6 +127,10 @@ fn gap_to(loss: f32, baseline: Option<f32>) -> String {
 
 fn rate(x: f64) -> String {
     if x.is_finite() && x >= 0.0 { count(x.round() as u64) } else { "-".to_owned() }
+}
+
+fn mib(bytes: u64) -> String {
+    if bytes == 0 { "-".to_owned() } else { format!("{:.1}", bytes as f64 / f64::from(1 << 20)) }
 }
 
 /// In percent: what is not 0 is not printed as 0.
