@@ -18,6 +18,7 @@ mod layouts;
 mod model;
 mod quantize;
 mod runs;
+mod train_faults;
 mod train_gap;
 mod train_gradients;
 mod train_hostile;
