@@ -63,7 +63,7 @@ pub struct Args {
     pub(super) wire: String,
 
     /// Steps.
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 150)]
     pub(super) steps: u64,
 
     /// The largest learning rate.
@@ -86,7 +86,7 @@ pub struct Args {
     #[arg(long, default_value_t = 0)]
     pub threads: usize,
 
-    /// Where to write metrics.jsonl, loss.svg, scales.svg and what --resume reads.
+    /// Where to write metrics.jsonl, scales.jsonl, loss.svg, scales.svg and what --resume reads.
     #[arg(long, value_name = "DIR")]
     pub(super) out: Option<PathBuf>,
 
