@@ -206,7 +206,7 @@ fn magnitudes(kernels: &Kernels, operand: &Operand<'_>, threads: usize) -> Optio
             (Values::Bf16(_), ..) if !kernels.pairs => None,
             (Values::Bf16(slice), row_stride, col_stride) => {
                 // Lines of elements that are next to each other, whichever way the matrix lies.
-                let ((lines, distance), (n, step)) = if row_stride == 1 {
+                let ((lines, distance), (n, step)) = if row_stride == 1 && col_stride != 1 {
                     ((operand.k, col_stride), (operand.rows, 1))
                 } else {
                     ((operand.rows, row_stride), (operand.k, col_stride))

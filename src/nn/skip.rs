@@ -39,10 +39,7 @@ impl Skip {
     /// The recipe of a layer: `bf16` where it is left out and the recipe has casts.
     #[must_use]
     pub fn recipe(&self, layer: &str, recipe: &Recipe) -> Recipe {
-        let casts = [&recipe.fprop, &recipe.dgrad, &recipe.wgrad]
-            .iter()
-            .any(|gemm| gemm.a.cast().or(gemm.b.cast()).is_some());
-        if casts && self.has(layer) { presets::bf16() } else { recipe.clone() }
+        if recipe.has_casts() && self.has(layer) { presets::bf16() } else { recipe.clone() }
     }
 
     /// The names, as they were given.

@@ -50,14 +50,14 @@ pub(super) fn tensor_id(layer: &str, role: Role, rank: u32) -> u32 {
     hash.name(layer);
     hash.name(role.name());
     hash.add(&rank.to_le_bytes());
-    (hash.0 >> 32) as u32 ^ hash.0 as u32
+    hash.halves()
 }
 
 /// The same of a tensor that belongs to no layer's role, by its name.
 pub(crate) fn name_id(name: &str) -> u32 {
     let mut hash = Fnv::default();
     hash.name(name);
-    (hash.0 >> 32) as u32 ^ hash.0 as u32
+    hash.halves()
 }
 
 /// FNV-1a: every byte that changes changes the hash.
@@ -79,6 +79,11 @@ impl Fnv {
     /// As one byte more: a word that changes changes the hash.
     fn word(&mut self, word: u32) {
         self.0 = (self.0 ^ u64::from(word)).wrapping_mul(0x0000_0100_0000_01b3);
+    }
+
+    /// Both halves, joined by exclusive or.
+    const fn halves(&self) -> u32 {
+        (self.0 >> 32) as u32 ^ self.0 as u32
     }
 
     fn name(&mut self, text: &str) {

@@ -246,6 +246,12 @@ impl Recipe {
         self.casts(role).find(|cast| cast.rule.keeps_history())
     }
 
+    /// Whether any operand of any product is quantized.
+    #[must_use]
+    pub fn has_casts(&self) -> bool {
+        Role::ALL.iter().any(|role| self.casts(*role).next().is_some())
+    }
+
     /// The casts of a role, of the two products that it enters.
     fn casts(&self, role: Role) -> impl Iterator<Item = &Cast> {
         Pass::ALL.iter().flat_map(move |pass| {

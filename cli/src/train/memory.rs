@@ -31,9 +31,9 @@ pub fn estimate(settings: &Settings) -> u128 {
     ]
     .map(|n| n as u128);
     let vocab = VOCAB as u128;
-    let parameters = layers * (12 * width * width + 2 * width) + (2 * vocab + context + 1) * width;
     let each = if settings.bf16_moments { 12 } else { 16 };
-    let models = parameters * each * settings.recipes.len() as u128 * ranks;
+    let models =
+        u128::from(settings.size.parameters()) * each * settings.recipes.len() as u128 * ranks;
     // Of each token and block two f32 of the residual stream, seven bf16 of qkv and up, seven codes;
     // then logits and their gradient. Attention computes one row's probabilities at a time.
     let token = layers * 29 * width + 8 * vocab;

@@ -178,20 +178,16 @@ impl Named {
             None => (text, None),
         };
         let parsed: Recipe = recipe.parse()?;
-        let casts = [&parsed.fprop, &parsed.dgrad, &parsed.wgrad]
-            .iter()
-            .any(|gemm| gemm.a.cast().or(gemm.b.cast()).is_some());
-        let Some(unit) = own.or(unit.filter(|_| casts)) else {
+        let Some(unit) = own.or(unit.filter(|_| parsed.has_casts())) else {
             return Ok(Self { name: parsed.name.clone(), recipe: parsed.to_string() });
         };
         let (unit, promote) = match unit.split_once(':') {
             Some((unit, promote)) => (unit, Some(promote)),
             None => (unit, None),
         };
-        let name = format!("{}@{unit}", parsed.name);
+        let mut name = format!("{}@{unit}", parsed.name);
         let unit: &'static Unit = unit.parse()?;
         let mut on = parsed.on(unit).with_context(|| format!("recipe {text}"))?;
-        let mut name = name;
         if let Some(promote) = promote {
             let every = match promote {
                 "off" => None,

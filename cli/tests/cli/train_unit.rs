@@ -48,6 +48,27 @@ fn every_product_of_the_blocks_goes_through_the_unit() {
     }
 }
 
+/// What a size tells before there is a model is what the model has.
+#[test]
+fn a_size_tells_of_its_model() {
+    let settings = tiny("bf16", 1);
+    let mut run = start(&settings);
+    let model = &mut run.replicas[0].model;
+    let names: Vec<_> = model.linears_mut().map(|linear| linear.name().to_owned()).collect();
+    assert_eq!(settings.size.linears(), names);
+    let numbers: usize = model.params().iter().map(|param| param.value.len()).sum();
+    assert_eq!(settings.size.parameters(), numbers as u64);
+}
+
+/// An operand b that alone is cast puts a recipe on the unit that is given for all.
+#[test]
+fn one_operand_that_is_cast_is_enough() {
+    let cast = "name=b;fprop=bf16*e4m3:tensor:torchao;dgrad=bf16*bf16;wgrad=bf16*bf16";
+    assert!(Named::new(cast, Some("h100-wgmma-fp8")).is_err(), "the unit takes no bf16");
+    let plain = Named::new("bf16", Some("h100-wgmma-fp8")).expect("left as it is");
+    assert_eq!(plain, Named { name: "bf16".into(), recipe: presets::bf16().to_string() });
+}
+
 /// Every preset on every unit that takes it: passes on the unit count all, others nothing.
 #[test]
 fn every_preset_on_every_unit() {

@@ -51,9 +51,10 @@ pub struct Size {
 impl Size {
     /// All numbers of the model.
     #[must_use]
-    pub const fn parameters(&self) -> usize {
-        let block = 12 * self.width * self.width + 2 * self.width;
-        self.layers * block + (2 * VOCAB + self.context + 1) * self.width
+    pub const fn parameters(&self) -> u64 {
+        let width = self.width as u64;
+        let block = 12 * width * width + 2 * width;
+        self.layers as u64 * block + (2 * VOCAB + self.context + 1) as u64 * width
     }
 
     /// The names of its linear layers.
