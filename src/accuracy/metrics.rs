@@ -1,36 +1,4 @@
-//! The figures of a comparison, and what each is.
-//!
-//! Of pairs (x, y), x the actual and y the expected value, let e = |x − y|, rounded once to f64.
-//!
-//! | pair | counted as | in sums and maxima |
-//! |---|---|---|
-//! | both finite | `compared` | yes |
-//! | both NaN, or the same infinity | `agreeing` | no |
-//! | x is NaN, y is not | `nan_made` | no |
-//! | x is infinite, y is finite | `inf_made` | no |
-//! | y is NaN or infinite, x is anything else | `lost` | no |
-//!
-//! Every pair is in one of these. The other counts are of all pairs to which they apply:
-//!
-//! | count | of |
-//! |---|---|
-//! | `zeros` | y = 0, x finite |
-//! | `from_zero` | y = 0, x finite and not 0 |
-//! | `flushed` | x = 0, y finite and not 0 |
-//! | `saturated` | \|x\| is the format's largest number, \|y\| is above it, Inf included |
-//! | `subnormal` | x is subnormal in the format, y finite |
-//!
-//! **Relative** errors are e / |y|, of pairs with y ≠ 0. Errors in **ulps** are e / ulp(y): the
-//! distance of the format's numbers in the binade of y, that of its subnormals below, that of its
-//! largest binade above; where values are codes times `scale_inv`, times that. Both are at most
-//! 2^1000, and e at most the largest f64: no figure is infinite but where a definition divides by 0.
-//!
-//! **Sums** do not depend on threads, on instruction sets, or on how a stream is cut. In chunks of
-//! 4,096 pairs, counted from the first, lane i of 8 sums in f64 those with index i mod 8; lanes are
-//! folded i with i + 4, then i + 2, i + 1; chunks are added without rounding. Pairs whose squares
-//! f64 could not hold (a finite magnitude of x, y or e above 0 outside \[2^-400, 2^500): never
-//! those of f32) are each added without rounding, too. So [`Metrics::merge`] is associative to the
-//! bit, and pieces cut at multiples of 4,096 give the bits of the whole.
+//! The figures of a comparison, and what each is: the definitions stand at [`Metrics`].
 
 use super::exact::{Exact, Scaled};
 use super::histogram::Histogram;
@@ -68,7 +36,39 @@ impl Worst {
     }
 }
 
-/// How far actual values are from expected ones; see the [module](super) for how they are given.
+/// How far actual values are from expected ones.
+///
+/// Of pairs (x, y), x the actual and y the expected value, let e = |x − y|, rounded once to f64.
+///
+/// | pair | counted as | in sums and maxima |
+/// |---|---|---|
+/// | both finite | `compared` | yes |
+/// | both NaN, or the same infinity | `agreeing` | no |
+/// | x is NaN, y is not | `nan_made` | no |
+/// | x is infinite, y is finite | `inf_made` | no |
+/// | y is NaN or infinite, x is anything else | `lost` | no |
+///
+/// Every pair is in one of these. The other counts are of all pairs to which they apply:
+///
+/// | count | of |
+/// |---|---|
+/// | `zeros` | y = 0, x finite |
+/// | `from_zero` | y = 0, x finite and not 0 |
+/// | `flushed` | x = 0, y finite and not 0 |
+/// | `saturated` | \|x\| is the format's largest number, \|y\| is above it, Inf included |
+/// | `subnormal` | x is subnormal in the format, y finite |
+///
+/// **Relative** errors are e / |y|, of pairs with y ≠ 0. Errors in **ulps** are e / ulp(y): the
+/// distance of the format's numbers in the binade of y, that of its subnormals below, that of its
+/// largest binade above; where values are codes times `scale_inv`, times that. Both are at most
+/// 2^1000, and e at most the largest f64: no figure is infinite but where a definition divides by 0.
+///
+/// **Sums** do not depend on threads, on instruction sets, or on how a stream is cut. In chunks of
+/// 4,096 pairs, counted from the first, lane i of 8 sums in f64 those with index i mod 8; lanes are
+/// folded i with i + 4, then i + 2, i + 1; chunks are added without rounding. Pairs whose squares
+/// f64 could not hold (a finite magnitude of x, y or e above 0 outside \[2^-400, 2^500): never
+/// those of f32) are each added without rounding, too. So [`merge`](Self::merge) is associative to the
+/// bit, and pieces cut at multiples of 4,096 give the bits of the whole.
 ///
 /// ```
 /// use quarter::accuracy::{CompareOptions, Metrics};
