@@ -60,6 +60,8 @@
 #[cfg(feature = "std")]
 extern crate std;
 
+#[cfg(feature = "std")]
+pub mod accuracy;
 mod arch;
 pub mod error;
 pub mod format;

@@ -66,6 +66,7 @@ pub use options::{Activation, GemmOptions};
 pub use output::GemmOutput;
 pub use packed::Packed;
 pub use sums::{Accumulation, BlockSum};
+pub(crate) use problem::segments;
 pub(crate) use sums::{Side, Sums};
 pub use workspace::Workspace;
 
