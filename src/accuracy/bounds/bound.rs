@@ -157,7 +157,7 @@ impl fmt::Display for Bound {
         terms.sort_by(|x, y| self.term(*y).total_cmp(&self.term(*x)));
         let shares = terms.iter().map(|term| (term, 100.0 * self.term(*term) / total));
         for (i, (term, share)) in shares.take_while(|(_, share)| *share >= 0.5).enumerate() {
-            write!(f, "{} {} {share:.0} %", if i == 0 { " (" } else { "," }, term.name())?;
+            write!(f, "{}{} {share:.0} %", if i == 0 { " (" } else { ", " }, term.name())?;
         }
         f.write_str(")")
     }

@@ -68,8 +68,12 @@ impl<'a> Operand<'a> {
                 places().map(|(row, col)| bounds.code(row, col).total()).collect()
             }
             None => {
-                let one = |x: &f64| rounding(operand.format, Policy::NONFINITE, *x).total();
-                operand.exact.iter().map(one).collect()
+                let one = |(x, code): (&f64, &f32)| match *x == f64::from(*code) {
+                    // A number of the format is itself.
+                    true => 0.0,
+                    false => rounding(operand.format, Policy::NONFINITE, *x).total(),
+                };
+                operand.exact.iter().zip(&operand.codes).map(one).collect()
             }
         };
         Ok(operand)
