@@ -20,7 +20,8 @@ fn kernel(x: &[u8], w: &[u8], scale: f32) -> f32 {
 }
 
 fn main() -> Result<(), Error> {
-    let numbers = |n: usize, step: f32| (0..n).map(|i| (i as f32 * step).sin()).collect::<Vec<f32>>();
+    let numbers =
+        |n: usize, step: f32| (0..n).map(|i| (i as f32 * step).sin()).collect::<Vec<f32>>();
     let (x, w) = (numbers(4 * K, 0.37), numbers(6 * K, 0.11));
     let [x, w] = [MatRef::new(&x, 4, K)?, MatRef::new(&w, 6, K)?];
     let cast = "e4m3:tensor:te-current".parse()?;
@@ -33,10 +34,9 @@ fn main() -> Result<(), Error> {
     };
     let scale = a.scales().scale_inv(0) * b.scales().scale_inv(0);
     // Against what the codes stand for, and against what they were cast from.
-    for operands in [
-        [Operand::exact(&a)?, Operand::exact(&b)?],
-        [Operand::cast(x, &a)?, Operand::cast(w, &b)?],
-    ] {
+    for operands in
+        [[Operand::exact(&a)?, Operand::exact(&b)?], [Operand::cast(x, &a)?, Operand::cast(w, &b)?]]
+    {
         let [left, right] = operands;
         let bounds = GemmBound::new(left, right, Sums::F32)?;
         println!("{:?}", bounds.check(&run(scale)));

@@ -104,7 +104,8 @@ fn units_keep_a5() {
             let spread = SPREADS[1 + round % 3];
             let k = 1 + (round * 7919) % 130;
             let case = case(pair, k, spread, (n * 10_000 + round) as u64);
-            let number = |i: usize, code: u32| (case.specs[i].decode_f64(code.into()), case.specs[i]);
+            let number =
+                |i: usize, code: u32| (case.specs[i].decode_f64(code.into()), case.specs[i]);
             let codes = case.a.iter().zip(&case.b);
             let products: Vec<Product> =
                 codes.map(|(a, b)| Product::new(number(0, *a), number(1, *b), 0)).collect();
@@ -148,7 +149,11 @@ fn sums_keep_what_is_probable() {
         if run < 40 {
             let words = RandomStream { step: 1, ..stream };
             let add = |sum: f64, (i, x): (usize, &f32)| {
-                let code = Unpacked::from_f64(sum + f64::from(*x)).encode(bf16, policy, words.word(i as u64));
+                let code = Unpacked::from_f64(sum + f64::from(*x)).encode(
+                    bf16,
+                    policy,
+                    words.word(i as u64),
+                );
                 bf16.decode_f64(code.unwrap())
             };
             let sum = x.iter().enumerate().fold(0.0, add);
@@ -166,7 +171,12 @@ fn sums_keep_what_is_probable() {
 fn stochastic_shares_keep_a7() {
     let (n, alpha) = (1 << 16, 1e-9);
     let most = hoeffding(n, alpha);
-    for (id, x) in [(FormatId::F8E4M3, 1.3), (FormatId::F8E5M2, -0.011), (FormatId::F4E2M1, 0.2), (FormatId::Bf16, 3.001)] {
+    for (id, x) in [
+        (FormatId::F8E4M3, 1.3),
+        (FormatId::F8E5M2, -0.011),
+        (FormatId::F4E2M1, 0.2),
+        (FormatId::Bf16, 3.001),
+    ] {
         let spec = id.spec();
         let (lo, hi, p) = away_probability(spec, x).unwrap();
         let stream = RandomStream { seed: 4, tensor: id as u32, step: 2 };
@@ -192,7 +202,11 @@ fn measured(cast: &str, shape: (usize, usize), x: impl Fn(u64) -> f32 + Sync) ->
     use quarter::tensor::{MatMut, MatRef, QuantizeOptions, quantize};
     let x: Vec<f32> = (0..(shape.0 * shape.1) as u64).map(x).collect();
     let mut back = vec![0.0_f32; x.len()];
-    let q = quantize(MatRef::new(&x, shape.0, shape.1).unwrap(), &cast.parse().unwrap(), &QuantizeOptions::new());
+    let q = quantize(
+        MatRef::new(&x, shape.0, shape.1).unwrap(),
+        &cast.parse().unwrap(),
+        &QuantizeOptions::new(),
+    );
     q.unwrap().dequantize_into(MatMut::new(&mut back, shape.0, shape.1).unwrap()).unwrap();
     let square = |x: f64| x * x;
     let signal: f64 = x.iter().map(|x| square((*x).into())).sum();
@@ -222,14 +236,26 @@ fn sqnr_is_the_tables() {
             sqnr(spec, Distribution::Normal { sigma: max / 3.7 }),
             sqnr(spec, Distribution::Uniform { most: max }),
         ];
-        println!("{:12} formula {:.3}, normal {:.3}, uniform {:.3}", spec.name(), got[0], got[1], got[2]);
+        println!(
+            "{:12} formula {:.3}, normal {:.3}, uniform {:.3}",
+            spec.name(),
+            got[0],
+            got[1],
+            got[2]
+        );
         for (got, want) in got.into_iter().zip([formula, normal, uniform]) {
             assert!((got - want).abs() < 0.05, "{}: {got}, not {want}", spec.name());
         }
     }
     // The best of sigma/M.
-    for (id, best, at) in [(FormatId::F6E2M3, 30.81, 0.267), (FormatId::F6E3M2, 25.58, 0.221), (FormatId::F4E2M1, 18.97, 0.341), (FormatId::F8E3M4, 37.56, 0.196)] {
-        let of = |part: f64| sqnr(id.spec(), Distribution::Normal { sigma: part * id.spec().max() });
+    for (id, best, at) in [
+        (FormatId::F6E2M3, 30.81, 0.267),
+        (FormatId::F6E3M2, 25.58, 0.221),
+        (FormatId::F4E2M1, 18.97, 0.341),
+        (FormatId::F8E3M4, 37.56, 0.196),
+    ] {
+        let of =
+            |part: f64| sqnr(id.spec(), Distribution::Normal { sigma: part * id.spec().max() });
         let got = of(at);
         assert!((got - best).abs() < 0.05, "{}: {got}, not {best}", id.name());
         assert!(of(at * 1.1) < got && of(at / 1.5) < got + 0.01, "{}", id.name());
@@ -250,12 +276,18 @@ fn sqnr_of_blocks_is_the_tables() {
         for (rule, want) in rules.into_iter().zip(wants) {
             let predicted = sqnr_blocks(id.spec(), rule, 32, 1.0);
             println!("{} {rule}: predicted {predicted:.3}, table {want}", id.name());
-            assert!((predicted - want).abs() < 0.05, "{} {rule}: {predicted}, not {want}", id.name());
+            assert!(
+                (predicted - want).abs() < 0.05,
+                "{} {rule}: {predicted}, not {want}",
+                id.name()
+            );
             if rule == Rule::TeCurrent {
                 continue;
             }
             let stream = RandomStream { seed: SEEDS, tensor: 7, step: 0 };
-            let got = measured(&format!("{id}:1x32:{rule}"), (share(512), 1024), |i| normal(&stream, i) as f32);
+            let got = measured(&format!("{id}:1x32:{rule}"), (share(512), 1024), |i| {
+                normal(&stream, i) as f32
+            });
             assert!((predicted - got).abs() < 0.05, "{} {rule}: {got}, not {predicted}", id.name());
         }
     }
@@ -267,7 +299,10 @@ fn sqnr_of_blocks_is_the_tables() {
     let predicted = sqnr_blocks(spec, Rule::Nvfp4, 16, Rule::Nvfp4.global_scale(spec, amax));
     let got = measured("e2m1:1x16:nvfp4", shape, x);
     println!("nvfp4: predicted {predicted:.3}, measured {got:.3}, table 20.43");
-    assert!((predicted - 20.43).abs() < 0.05 && (got - predicted).abs() < 0.05, "{predicted} {got}");
+    assert!(
+        (predicted - 20.43).abs() < 0.05 && (got - predicted).abs() < 0.05,
+        "{predicted} {got}"
+    );
 }
 
 // ---------------------------------------------------------------- AdamW
@@ -302,12 +337,24 @@ fn adamw_keeps_its_bounds() {
                 Moments::Bf16(m, v) => [m, v].map(|x| x.iter().map(|x| x.to_f32()).collect()),
             };
             for i in 0..n {
-                let element = AdamWElement { weight: before[i], grad: grad[i], m: m[i], v: v[i], decay: true };
+                let element = AdamWElement {
+                    weight: before[i],
+                    grad: grad[i],
+                    m: m[i],
+                    v: v[i],
+                    decay: true,
+                };
                 let bounds = adamw(&config, (step, lr, norm), element);
-                let all = [("weight", w[i], bounds.weight), ("m", m_after[i], bounds.m), ("v", v_after[i], bounds.v)];
+                let all = [
+                    ("weight", w[i], bounds.weight),
+                    ("m", m_after[i], bounds.m),
+                    ("v", v_after[i], bounds.v),
+                ];
                 for (name, got, (want, bound)) in all {
                     let seen = entry(&mut here, format!("adamw {name}, {moments:?} {weights:?}"));
-                    seen.note((f64::from(got) - want).abs(), &bound, || format!("{config:?} {step} {element:?}: {name} {got:e}, not {want:e}"));
+                    seen.note((f64::from(got) - want).abs(), &bound, || {
+                        format!("{config:?} {step} {element:?}: {name} {got:e}, not {want:e}")
+                    });
                 }
             }
             (m, v) = (m_after, v_after);

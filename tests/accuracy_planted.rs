@@ -162,8 +162,7 @@ fn quantization(
     let x = uneven(5, SHAPE);
     let q = cast(&x, SHAPE, name);
     let values = dequantized(&q);
-    let bounds =
-        Quantization::new(MatRef::new(&x, SHAPE.0, SHAPE.1).unwrap(), q.view()).unwrap();
+    let bounds = Quantization::new(MatRef::new(&x, SHAPE.0, SHAPE.1).unwrap(), q.view()).unwrap();
     planted(bounds.check(&values), bounds.check(&wrong(&q, &x, &values)), symptom, words);
 }
 
@@ -174,7 +173,8 @@ fn by_scale(q: &Quantized, values: &[f32], power: i32) -> Vec<f32> {
 
 #[test]
 fn scale_off_by_a_power_of_two() {
-    let kernel = |_: &Quantized, _: &[f32], values: &[f32]| values.iter().map(|x| x / 4.0).collect();
+    let kernel =
+        |_: &Quantized, _: &[f32], values: &[f32]| values.iter().map(|x| x / 4.0).collect();
     let symptom = Symptom::PowerOfTwo { power: -2 };
     quantization("e4m3:row:te-current", kernel, &symptom, &["scale off by 2^-2", "x bound"]);
 }
@@ -211,11 +211,11 @@ fn scale_axis_swapped() {
 #[test]
 fn stale_amax() {
     // The scale of an earlier step goes out with codes of this one.
-    let kernel = |_: &Quantized, _: &[f32], values: &[f32]| values.iter().map(|x| x * 0.8).collect();
+    let kernel =
+        |_: &Quantized, _: &[f32], values: &[f32]| values.iter().map(|x| x * 0.8).collect();
     let x = uneven(5, SHAPE);
     let q = cast(&x, SHAPE, "e4m3:tensor:te-current");
-    let bounds =
-        Quantization::new(MatRef::new(&x, SHAPE.0, SHAPE.1).unwrap(), q.view()).unwrap();
+    let bounds = Quantization::new(MatRef::new(&x, SHAPE.0, SHAPE.1).unwrap(), q.view()).unwrap();
     let values = dequantized(&q);
     let stale: Vec<f32> = kernel(&q, &x, &values);
     assert!(bounds.check(&values).is_ok());
@@ -377,7 +377,8 @@ fn bias_added_twice_or_left_out() {
 #[test]
 fn promotion_missing() {
     let k = 4096;
-    let positive = |seed| ordinary(M.max(N) * k, seed).into_iter().map(f32::abs).collect::<Vec<_>>();
+    let positive =
+        |seed| ordinary(M.max(N) * k, seed).into_iter().map(f32::abs).collect::<Vec<_>>();
     let (x, y) = (positive(1), positive(2));
     let name = "e4m3:tensor:te-current-pow2";
     let (a, b) = (cast(&x[..M * k], (M, k), name), cast(&y[..N * k], (N, k), name));
@@ -449,7 +450,7 @@ fn messages_say_where() {
     for (is, place) in [
         ((|row, _| row == 4) as fn(usize, usize) -> bool, "all in row 4"),
         (|_, col| col == 7, "all in column 7"),
-        (|_, col| col % 4 == 1, "every 4th column, from 1 on"),
+        (|_, col| col % 4 == 1, "every 4 columns, from 1 on"),
         (|row, _| row >= 4, "all of the last 20 elements"),
         (|_, _| true, "all elements"),
     ] {

@@ -250,7 +250,8 @@ fn any_order_is_wider() {
 #[test]
 fn presets_keep_a4() {
     let table = Mutex::new(Table::new());
-    let cases: Vec<_> = presets::ALL.iter().flat_map(|p| Pass::ALL.iter().map(move |q| (p, q))).collect();
+    let cases: Vec<_> =
+        presets::ALL.iter().flat_map(|p| Pass::ALL.iter().map(move |q| (p, q))).collect();
     common::parallel(cases.len(), |i| {
         let ((name, preset), pass) = cases[i];
         let gemm = *preset().gemm(*pass);
@@ -273,7 +274,8 @@ fn presets_keep_a4() {
 /// What may be asked for beside a product.
 fn calls(sums: Accumulation, seed: u64) -> Vec<Call> {
     let plain = Call { sums, ..Call::new() };
-    let c = || C::Matrix(-0.75, Factor::values(Source::F32(ordinary(ROWS * ROWS, seed)), (ROWS, ROWS)));
+    let c =
+        || C::Matrix(-0.75, Factor::values(Source::F32(ordinary(ROWS * ROWS, seed)), (ROWS, ROWS)));
     let full = |out| Call {
         alpha: Some(0.3),
         c: c(),
@@ -282,7 +284,12 @@ fn calls(sums: Accumulation, seed: u64) -> Vec<Call> {
         out,
         ..plain.clone()
     };
-    let outs = [Out::F32, Out::Bf16, Out::Codes(FormatId::F8E4M3, 0.37), Out::Codes(FormatId::F8E5M2, 16.0)];
+    let outs = [
+        Out::F32,
+        Out::Bf16,
+        Out::Codes(FormatId::F8E4M3, 0.37),
+        Out::Codes(FormatId::F8E5M2, 16.0),
+    ];
     let mut calls: Vec<Call> = outs.into_iter().map(full).collect();
     calls.push(Call { out: Out::Bf16, ..plain.clone() });
     calls.push(plain);
@@ -307,14 +314,17 @@ fn casts_of(unit: &Unit) -> Vec<[String; 2]> {
             return vec![both("1x32:te-mx", "1x32:ocp-floor")];
         }
         let tensor = "tensor:te-current-pow2";
-        vec![both(tensor, tensor), both("1x128:te-block", "128x128:te-block-f32"), both("1x32:te-mx", "1x32:te-mx")]
+        vec![
+            both(tensor, tensor),
+            both("1x128:te-block", "128x128:te-block-f32"),
+            both("1x32:te-mx", "1x32:te-mx"),
+        ]
     };
     let formats: Vec<FormatId> =
         unit.inputs().iter().map(|spec| spec.id().unwrap_or(FormatId::F32)).collect();
     let pairs = formats.iter().flat_map(|a| formats.iter().map(move |b| (*a, *b)));
-    let takes = |(a, b): &(FormatId, FormatId)| {
-        a == b || (a.spec().bits() <= 8 && b.spec().bits() <= 8)
-    };
+    let takes =
+        |(a, b): &(FormatId, FormatId)| a == b || (a.spec().bits() <= 8 && b.spec().bits() <= 8);
     pairs.filter(takes).flat_map(|(a, b)| names(a, b)).collect()
 }
 
@@ -331,11 +341,18 @@ fn units_keep_a5_in_products() {
                 let [values, factors] = operands(spread, k, [&casts[0], &casts[1]]);
                 let split = (m % 3 == 1).then_some(3);
                 for promote in [None, Some(128)] {
-                    let sums = Accumulation { unit: Some(unit), promote, split_k: split, ..Accumulation::F32 };
+                    let sums = Accumulation {
+                        unit: Some(unit),
+                        promote,
+                        split_k: split,
+                        ..Accumulation::F32
+                    };
                     let plain = Call { sums, ..Call::new() };
                     let c = Factor::values(Source::F32(ordinary(ROWS * ROWS, 3)), (ROWS, ROWS));
                     let with_c = Call { c: C::Matrix(1.0, c), ..plain.clone() };
-                    [plain, with_c].iter().for_each(|call| check(&values, &factors, call, &mut here));
+                    [plain, with_c]
+                        .iter()
+                        .for_each(|call| check(&values, &factors, call, &mut here));
                 }
             }
         }

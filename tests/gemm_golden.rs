@@ -150,9 +150,10 @@ impl Case<'_> {
                 let Data::F64(stored) = &stored.data else { return Err("not of f64".into()) };
                 let [a, b] = ["a", "b"].map(|side| self.factor(side, true));
                 let how = Accumulation { block_sum: sum, ..Accumulation::default() };
-                let exact = |of: &Factor| Operand::exact(of.input()).map_err(|e| e.to_string());
-                let bounds = GemmBound::new(exact(&a)?, exact(&b)?, how);
-                let (sums, bounds) = bounds.map_err(|e| e.to_string())?.all();
+                let [left, right] =
+                    [&a, &b].map(|of| Operand::exact(of.input()).expect("a factor"));
+                let bounds = GemmBound::new(left, right, how).map_err(|e| e.to_string())?;
+                let (sums, bounds) = bounds.all();
                 // What is stored are the sums in real numbers.
                 for (i, (sum, want)) in sums.iter().zip(stored).enumerate() {
                     if (sum - want).abs() > bounds[i].term(Term::Reference) {

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 /// Modules in order: each may use itself and those before it.
 const LAYERS: [&str; 12] = [
-    "error", "format", "arch", "mma", "slice", "scale", "tensor", "gemm", "recipe", "nn", "interop",
-    "accuracy",
+    "error", "format", "arch", "mma", "slice", "scale", "tensor", "gemm", "recipe", "nn",
+    "interop", "accuracy",
 ];
 
 /// Exceptions, each with its reason: file, module, what is named.

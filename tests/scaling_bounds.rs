@@ -6,11 +6,13 @@
 
 mod common;
 
-use common::matrices::{Kind, Matrix, Spread, casts};
-use common::naive;
+use common::matrices::{CAST_ROUNDINGS, Kind, Matrix, Spread, casts};
+use common::{STREAM, naive};
+use quarter::Rounding;
 use quarter::accuracy::bounds::{ETA32, Quantization, Term, U32, most_clipped};
 use quarter::scale::{Operation, Rule};
 use quarter::tensor::{Cast, MatMut, QuantizeOptions, StatsLevel, quantize};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// f64 rounds too, in what is compared with the bounds.
@@ -110,4 +112,40 @@ fn round_trip() {
     println!("{all} elements, {saturated} saturated, errors up to {largest} of their bounds");
     assert!(saturated > 0, "some rules let values saturate");
     assert!(largest > 0.99, "bounds that nothing comes near prove nothing: {largest}");
+}
+
+/// Every rule × rounding × format × granularity, from f32 and from f64 itself.
+#[test]
+fn every_rounding_keeps_its_bound() {
+    let kinds = [Kind::F32, Kind::F64];
+    let matrix = |kind| Matrix::new((common::share(9), 70), Spread::HeavyTail, kind, 4);
+    let matrices = kinds.map(matrix);
+    let all: Vec<(Rule, Rounding)> =
+        Rule::ALL.iter().flat_map(|rule| CAST_ROUNDINGS.map(|r| (*rule, r))).collect();
+    let seen = Mutex::new(vec![(0, 0.0_f64); CAST_ROUNDINGS.len()]);
+    common::parallel(all.len(), |i| {
+        let (rule, rounding) = all[i];
+        let (mut count, mut most) = (0, 0.0_f64);
+        for cast in casts(rule) {
+            let cast = cast.rounding(rounding);
+            if cast.check().is_err() {
+                continue;
+            }
+            for x in &matrices {
+                let q = quantize(x.view(), &cast, &QuantizeOptions::new().random(STREAM)).unwrap();
+                let mut values = vec![0.0_f32; q.rows() * q.cols()];
+                q.dequantize_into(MatMut::new(&mut values, q.rows(), q.cols()).unwrap()).unwrap();
+                let bounds = Quantization::new(x.view(), q.view()).unwrap().rounding(rounding);
+                let report = bounds.check(&values);
+                let report = report.unwrap_or_else(|violation| panic!("{cast}: {violation}"));
+                (count, most) = (count + report.count, most.max(report.most_of_bound));
+            }
+        }
+        let of = &mut seen.lock().unwrap()[i % CAST_ROUNDINGS.len()];
+        *of = (of.0 + count, of.1.max(most));
+    });
+    for (rounding, (count, most)) in CAST_ROUNDINGS.iter().zip(seen.into_inner().unwrap()) {
+        println!("{rounding:?}: {count} elements, errors up to {most:.6} of their bounds");
+        assert!(count > 0 && most > 0.99, "{rounding:?}: {count}, {most}");
+    }
 }

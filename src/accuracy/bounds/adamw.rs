@@ -53,7 +53,11 @@ impl Tracked {
     pub fn sqrt(self) -> Self {
         let value = self.value.sqrt();
         let below = self.value - self.off;
-        let off = if below > 0.0 { (self.off / (2.0 * below.sqrt())).min(self.off.sqrt()) } else { (2.0 * self.off).sqrt() };
+        let off = if below > 0.0 {
+            (self.off / (2.0 * below.sqrt())).min(self.off.sqrt())
+        } else {
+            (2.0 * self.off).sqrt()
+        };
         Self { value, off }.round()
     }
 
@@ -96,11 +100,8 @@ impl core::ops::Div for Tracked {
     fn div(self, other: Self) -> Self {
         let value = self.value / other.value;
         let least = other.value.abs() - other.off;
-        let off = if least > 0.0 {
-            (self.off + value.abs() * other.off) / least
-        } else {
-            f64::INFINITY
-        };
+        let off =
+            if least > 0.0 { (self.off + value.abs() * other.off) / least } else { f64::INFINITY };
         Self { value, off }.round()
     }
 }
@@ -149,7 +150,11 @@ pub fn adamw(
     let one = x(1.0);
     let clip = config.max_norm.map_or(one, |max| {
         let ratio = x(max) / (x(grad_norm) + x(1e-6));
-        if ratio.value() - ratio.off() > 1.0 { one } else { Tracked { value: ratio.value.min(1.0), ..ratio } }
+        if ratio.value() - ratio.off() > 1.0 {
+            one
+        } else {
+            Tracked { value: ratio.value.min(1.0), ..ratio }
+        }
     });
     let g = x(element.grad) * clip;
     let m = beta1 * x(element.m) + (one - beta1) * g;

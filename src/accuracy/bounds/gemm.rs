@@ -124,6 +124,10 @@ impl<'a> GemmBound<'a> {
             joins = Joins::of([a.side(), b.side()], how.block_sum)?;
             if let Some(unit) = how.unit {
                 unit.check(a.format(unit), b.format(unit))?;
+                if unit.has_block_scales() && !(a.is_mx() && b.is_mx()) {
+                    let why = "this unit multiplies blocks of 32 with E8M0 scales";
+                    return Err(Error::Cast { why });
+                }
             }
             let part = segments(a.k, &how, [a.block(), b.block()], &mut cuts)?;
             parts = part.map_or(1, |part| a.k.div_ceil(part).max(1));
@@ -423,7 +427,8 @@ impl<'a> GemmBound<'a> {
                 0
             };
             let both = [(x[k], specs[0]), (y[k], specs[1])].map(|(x, spec)| {
-                let kept = if *spec == crate::mma::TF32 { x.to_bits() & !0x1fff } else { x.to_bits() };
+                let kept =
+                    if *spec == crate::mma::TF32 { x.to_bits() & !0x1fff } else { x.to_bits() };
                 (f64::from(f32::from_bits(kept)), spec)
             });
             lost += (f64::from(x[k]) * f64::from(y[k]) - both[0].0 * both[1].0).abs();

@@ -55,7 +55,10 @@ pub(super) fn integral(a: f64, b: f64, f: impl Fn(f64) -> f64) -> f64 {
         (0.960_289_856_497_536_3, 0.101_228_536_290_376_26),
     ];
     let (middle, half) = ((a + b) / 2.0, (b - a) / 2.0);
-    half * POINTS.iter().map(|(x, w)| w * (f(middle - half * x) + f(middle + half * x))).sum::<f64>()
+    half * POINTS
+        .iter()
+        .map(|(x, w)| w * (f(middle - half * x) + f(middle + half * x)))
+        .sum::<f64>()
 }
 
 #[cfg(test)]
@@ -85,7 +88,9 @@ mod tests {
     #[test]
     fn densities_integrate_to_probabilities() {
         for x in [0.1, 0.7, 1.0, 3.0] {
-            let sum: f64 = (0..64).map(|i| integral(x * f64::from(i) / 64.0, x * f64::from(i + 1) / 64.0, density)).sum();
+            let sum: f64 = (0..64)
+                .map(|i| integral(x * f64::from(i) / 64.0, x * f64::from(i + 1) / 64.0, density))
+                .sum();
             assert!((2.0 * sum - within(x)).abs() < 1e-14, "{x}");
         }
     }

@@ -153,6 +153,12 @@ impl<'a> Operand<'a> {
         }
     }
 
+    /// Whether it has E8M0 scales of blocks of 32.
+    pub(crate) fn is_mx(&self) -> bool {
+        let mx = |view: QuantizedView<'_>| matches!(view.scales(), Scales::E8M0(_));
+        self.block() == Some(32) && self.view.is_some_and(mx)
+    }
+
     /// What decides where its scales meet the sum.
     pub(crate) fn side(&self) -> Side {
         let form = self.view.map(|view| view.scales().format());

@@ -9,9 +9,16 @@ pub const U32: f64 = 1.0 / (1_u64 << 24) as f64;
 /// 2^−150: half of the smallest f32.
 pub const ETA32: f64 = pow2(-150);
 
-/// 2^e, for exponents that f64 has.
+/// 2^e, for exponents that f64's normal numbers have; the nearest of them for others.
 pub(super) const fn pow2(e: i32) -> f64 {
-    f64::from_bits(((1023 + e) as u64) << 52)
+    let field = if e < -1022 {
+        1
+    } else if e > 1023 {
+        2046
+    } else {
+        1023 + e
+    };
+    f64::from_bits((field as u64) << 52)
 }
 
 /// ⌊log2 |x|⌋ of a number that is not zero and no subnormal f64.
@@ -64,7 +71,8 @@ pub fn rounding(spec: &FormatSpec, policy: Policy, x: f64) -> Bound {
         // The distance of the largest number and the next, if there were one.
         let half = pow2(spec.emax() - spec.man_bits() as i32) / 2.0;
         let nearest = matches!(policy.rounding, Rounding::NearestEven | Rounding::NearestAway);
-        let saturates = policy.overflow == Overflow::Saturate || !(spec.has_inf() || spec.has_nan());
+        let saturates =
+            policy.overflow == Overflow::Saturate || !(spec.has_inf() || spec.has_nan());
         return if size == max {
             Bound::ZERO
         } else if nearest && size < max + half {
@@ -167,7 +175,8 @@ pub fn stochastic_gamma(n: usize, lambda: f64, u: f64) -> f64 {
 #[must_use]
 pub fn away_probability(spec: &FormatSpec, x: f64) -> Option<(f64, f64, f64)> {
     let size = x.abs();
-    if !(size < spec.max() && spec.has_zero()) {
+    // Every f64 is one of f64.
+    if !(size < spec.max() && spec.has_zero() && spec.bits() <= 32) {
         return None;
     }
     let e = if size < spec.min_normal() { spec.emin() } else { exponent(size) };

@@ -17,7 +17,7 @@ pub struct Product {
 }
 
 impl Product {
-    /// Of two numbers of these formats, finite ones.
+    /// Of two numbers of these formats, finite ones; powers are those of two scales, −254 to 254.
     #[must_use]
     pub fn new((x, a): (f64, &FormatSpec), (y, b): (f64, &FormatSpec), power: i32) -> Self {
         let of = |x: f64, spec: &FormatSpec| match x {
@@ -25,10 +25,10 @@ impl Product {
             x => exponent(x).max(spec.emin()),
         };
         let small = |x: f64| x != 0.0 && x.abs() < pow2(-126);
-        let value = x * y * pow2(power);
+        let value = x * y * pow2(power.clamp(-254, 254));
         Self {
             value,
-            exponent: of(x, a) + of(y, b) + power,
+            exponent: (of(x, a) + of(y, b)).saturating_add(power.clamp(-254, 254)),
             subnormal: small(x) || small(y),
         }
     }
@@ -70,9 +70,9 @@ pub fn unit_sum(unit: &Unit, products: &[Product], c: f64) -> (f64, Bound) {
     let mut chain = Chain { unit, sum: c, size: c.abs(), bound: Bound::ZERO, first: true };
     match unit.rule() {
         Rule::Fused(rule) => match rule.late {
-            None => products
-                .chunks(rule.products as usize)
-                .for_each(|step| chain.fused(rule, step)),
+            None => {
+                products.chunks(rule.products as usize).for_each(|step| chain.fused(rule, step))
+            }
             Some(late) => products.chunks(late as usize).for_each(|all| chain.late(rule, all)),
         },
         Rule::Cdna3 { products: n, halves } => {
@@ -189,7 +189,8 @@ impl Chain<'_> {
 
     /// An instruction in two steps from 0, and its sum added to nearest.
     fn late(&mut self, rule: Fused, all: &[Product]) {
-        let mut own = Chain { unit: self.unit, sum: 0.0, size: 0.0, bound: Bound::ZERO, first: true };
+        let mut own =
+            Chain { unit: self.unit, sum: 0.0, size: 0.0, bound: Bound::ZERO, first: true };
         for places in [[0, 1], [2, 3]] {
             let chosen = all.iter().enumerate().filter(|(k, _)| places.contains(&(k % 4)));
             let step: Vec<Product> = chosen.map(|(_, product)| *product).collect();
@@ -249,7 +250,8 @@ impl Chain<'_> {
 
     /// Two chains of sixteen from 0, their sum, and that added.
     fn amx(&mut self, all: &[Product]) {
-        let zero = || Chain { unit: self.unit, sum: 0.0, size: 0.0, bound: Bound::ZERO, first: true };
+        let zero =
+            || Chain { unit: self.unit, sum: 0.0, size: 0.0, bound: Bound::ZERO, first: true };
         let [mut even, mut odd] = [zero(), zero()];
         for (k, product) in all.iter().enumerate() {
             if k % 2 == 0 { &mut even } else { &mut odd }.fma(product);
@@ -263,7 +265,8 @@ impl Chain<'_> {
 
     /// Two products, their sum, and that with c: to odd, or fused and to nearest.
     fn bf_dot(&mut self, extended: bool, pair: &[Product]) {
-        let mut both = Chain { unit: self.unit, sum: 0.0, size: 0.0, bound: Bound::ZERO, first: true };
+        let mut both =
+            Chain { unit: self.unit, sum: 0.0, size: 0.0, bound: Bound::ZERO, first: true };
         let (part, least) = if extended { (U32, ETA32) } else { (2.0 * U32, pow2(-126)) };
         for product in pair {
             if !extended {

@@ -28,8 +28,12 @@ impl GemmBound<'_> {
         let mut look: Vec<Element> = violation.elements().to_vec();
         look.sort_by(|x, y| y.part().total_cmp(&x.part()));
         look.truncate(LOOK);
-        let trials =
-            [self.one_term(&look), self.scales_of(&look), self.bias_of(&look), self.narrow(&violation)];
+        let trials = [
+            self.one_term(&look),
+            self.scales_of(&look),
+            self.bias_of(&look),
+            self.narrow(&violation),
+        ];
         if let Some(found) = trials.into_iter().flatten().next() {
             violation.symptoms = std::vec![found];
         }
@@ -77,7 +81,8 @@ impl GemmBound<'_> {
                 (Symptom::ScaleMissing { operand }, |_, _| 1.0),
             ];
             for (symptom, change) in changes {
-                let trial = |e: &Element| self.with_scales(self.place(e), side, change) + self.rest(e);
+                let trial =
+                    |e: &Element| self.with_scales(self.place(e), side, change) + self.rest(e);
                 let all = |e: &Element| is_found(e, trial(e));
                 if look.len() > 1 && explains(look, all) {
                     return Some(symptom);

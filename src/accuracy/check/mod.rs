@@ -37,6 +37,7 @@ pub use violation::{Element, Violation};
 
 use super::bounds::Bound;
 use crate::slice::Values;
+use core::fmt;
 use std::boxed::Box;
 use std::vec::Vec;
 
@@ -68,6 +69,17 @@ impl Report {
             let most = self.most_of_probable.unwrap_or(0.0);
             self.most_of_probable = Some(most.max(part(probable)));
         }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { count, most, most_of_bound, at, most_of_probable } = self;
+        write!(
+            f,
+            "{count} elements, errors up to {most:e}, {most_of_bound:.4} of a bound at [{at}]"
+        )?;
+        most_of_probable.map_or(Ok(()), |most| write!(f, ", {most:.4} of what is probable"))
     }
 }
 
@@ -134,7 +146,8 @@ fn compare(
         let same = got == want || (got.is_nan() && want.is_nan());
         let error = if same { 0.0 } else { (got - want).abs() };
         // NaN is no error within a bound, but an infinite one.
-        let within = bound.total() == f64::INFINITY || (error <= bound.total() && error < f64::INFINITY);
+        let within =
+            bound.total() == f64::INFINITY || (error <= bound.total() && error < f64::INFINITY);
         if within || same {
             if error.is_finite() {
                 report.note(i, error, &bound);

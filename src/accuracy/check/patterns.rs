@@ -31,9 +31,17 @@ pub(super) fn name(violation: &mut Violation) {
             found.push(Symptom::Factor { factor });
         } else if let Some(power) = carry(elements) {
             found.push(Symptom::LostCarry { power });
-        } else if by_line(violation, |i| violation.place(i).0, |of| factor(of.iter().copied()).is_some()) {
+        } else if by_line(
+            violation,
+            |i| violation.place(i).0,
+            |of| factor(of.iter().copied()).is_some(),
+        ) {
             found.push(Symptom::FactorByRow);
-        } else if by_line(violation, |i| violation.place(i).1, |of| factor(of.iter().copied()).is_some()) {
+        } else if by_line(
+            violation,
+            |i| violation.place(i).1,
+            |of| factor(of.iter().copied()).is_some(),
+        ) {
             found.push(Symptom::FactorByCol);
         } else if by_line(violation, |i| violation.place(i).1, same_error) {
             found.push(Symptom::OffsetByCol);
@@ -98,7 +106,8 @@ fn by_line(
         lines.entry(line(element.index)).or_default().push(element);
     }
     let lines = lines.values().filter(|of| of.len() > 1);
-    let (all, good) = lines.fold((0, 0), |(all, good), of| (all + 1, good + usize::from(holds(of))));
+    let (all, good) =
+        lines.fold((0, 0), |(all, good), of| (all + 1, good + usize::from(holds(of))));
     all > 1 && 10 * good >= 9 * all
 }
 

@@ -31,10 +31,15 @@ impl Quantization<'_> {
         };
         let found = if explains(violation.elements(), |e| seen(e, turned(e) / at(e))) {
             Some(Symptom::SwappedAxis { operand })
-        } else if explains(violation.elements(), |e| seen(e, at(e)) || seen(e, 1.0 / at(e).powi(2))) {
+        } else if explains(violation.elements(), |e| seen(e, at(e)) || seen(e, 1.0 / at(e).powi(2)))
+        {
             // Twice on the way out; or never, and divided by once more on the way in.
             let twice = explains(violation.elements(), |e| seen(e, at(e)));
-            Some(if twice { Symptom::ScaleTwice { operand } } else { Symptom::ScaleInverse { operand } })
+            Some(if twice {
+                Symptom::ScaleTwice { operand }
+            } else {
+                Symptom::ScaleInverse { operand }
+            })
         } else if explains(violation.elements(), |e| seen(e, 1.0 / at(e))) {
             Some(Symptom::ScaleMissing { operand })
         } else {

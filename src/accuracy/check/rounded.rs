@@ -19,16 +19,18 @@ use std::vec::Vec;
 ///
 /// ```
 /// use quarter::accuracy::check::{Symptom, check_rounded};
-/// use quarter::{F8E4M3, FormatId, Policy};
+/// use quarter::{F8E4M3, Format, FormatId, Policy, Rounding};
 /// let x: Vec<f32> = (0..1000).map(|i| i as f32 / 100.0).collect();
-/// let codes: Vec<u64> = x.iter().map(|x| F8E4M3::from_f32(*x).to_bits().into()).collect();
 /// let (format, policy) = (FormatId::F8E4M3.spec(), Policy::NONFINITE);
-/// assert!(check_rounded(format, policy, &x, &codes).is_ok());
-/// // A kernel that looks at magnitudes below the code's last place, and cuts them off.
-/// let cut: Vec<u64> = x.iter().map(|x| u64::from(x.to_bits() >> 20) - (120 << 3)).collect();
-/// # let cut: Vec<u64> = cut.iter().zip(&codes).zip(&x).map(|((c, k), x)| if *x < 0.02 { *k } else { *c }).collect();
+/// let kernel = |rounding| -> Result<Vec<u64>, quarter::Error> {
+///     let policy = policy.rounding(rounding);
+///     x.iter().map(|x| Ok(F8E4M3::convert(*x, policy)?.to_bits().into())).collect()
+/// };
+/// let (right, cut) = (kernel(Rounding::NearestEven)?, kernel(Rounding::TowardZero)?);
+/// assert!(check_rounded(format, policy, &x, &right).is_ok());
 /// let violation = check_rounded(format, policy, &x, &cut).unwrap_err();
 /// assert_eq!(violation.symptoms(), [Symptom::Truncation]);
+/// # Ok::<(), quarter::Error>(())
 /// ```
 pub fn check_rounded<'a>(
     format: &FormatSpec,
@@ -59,7 +61,9 @@ pub fn check_rounded<'a>(
     violation.symptoms = trials(format, policy)
         .into_iter()
         .filter(|(_, trial)| {
-            let given = |e: &Element| e.codes.is_some_and(|[code, _]| agree(format, trial, x[e.index], code));
+            let given = |e: &Element| {
+                e.codes.is_some_and(|[code, _]| agree(format, trial, x[e.index], code))
+            };
             // It must also be right where the kernel is.
             let wrong = violation.elements().iter().map(|e| e.index);
             let mut is_wrong = vec![false; codes.len()];
@@ -112,14 +116,15 @@ fn trials(format: &FormatSpec, policy: Policy) -> Vec<(Symptom, Trial)> {
         let trial = move |x: f64| encode(&format, policy, narrow(x));
         (Symptom::DoubleRounding { through: name }, Box::new(trial) as Trial)
     };
-    let with = |symptom, policy| {
-        (symptom, Box::new(move |x: f64| encode(&format, policy, x)) as Trial)
-    };
+    let with =
+        |symptom, policy| (symptom, Box::new(move |x: f64| encode(&format, policy, x)) as Trial);
     let other = match policy.overflow {
         Overflow::NonFinite => with(Symptom::Saturates, policy.overflow(Overflow::Saturate)),
         Overflow::Saturate => with(Symptom::NotSaturated, policy.overflow(Overflow::NonFinite)),
     };
-    let zero = move |x: f64| if x.is_sign_negative() && format.has_neg_zero() { format.sign_mask() } else { 0 };
+    let zero = move |x: f64| {
+        if x.is_sign_negative() && format.has_neg_zero() { format.sign_mask() } else { 0 }
+    };
     let early = move |x: f64| {
         let beyond = x.is_finite() && x.abs() > format.max();
         encode(&format, policy, if beyond { f64::INFINITY.copysign(x) } else { x })

@@ -104,8 +104,12 @@ impl fmt::Display for Symptom {
                 write!(f, "double rounding: to {through} first, then to the format")
             }
             Self::Truncation => f.write_str("truncation: rounded toward zero, not to nearest"),
-            Self::TiesAway => f.write_str("ties away: a midpoint goes away from zero, not to the even code"),
-            Self::TiesToZero => f.write_str("ties to zero: a midpoint goes toward zero, not to the even code"),
+            Self::TiesAway => {
+                f.write_str("ties away: a midpoint goes away from zero, not to the even code")
+            }
+            Self::TiesToZero => {
+                f.write_str("ties to zero: a midpoint goes toward zero, not to the even code")
+            }
             Self::OverflowBeforeRounding => f.write_str(
                 "overflow tested before rounding: what would round to the largest number overflows",
             ),
@@ -124,12 +128,19 @@ impl fmt::Display for Symptom {
                 f,
                 "one factor {factor:.6} for all: a scale that is not these numbers', of a stale amax, say"
             ),
-            Self::FactorByRow => f.write_str("a factor of its own for each row: the scales of rows"),
-            Self::FactorByCol => f.write_str("a factor of its own for each column: the scales of columns"),
+            Self::FactorByRow => {
+                f.write_str("a factor of its own for each row: the scales of rows")
+            }
+            Self::FactorByCol => {
+                f.write_str("a factor of its own for each column: the scales of columns")
+            }
             Self::ScaleTwice { operand } => write!(f, "the scale of {operand} is applied twice"),
             Self::ScaleMissing { operand } => write!(f, "the scale of {operand} is not applied"),
             Self::ScaleInverse { operand } => {
-                write!(f, "the scale of {operand} is applied in the wrong direction: its reciprocal is")
+                write!(
+                    f,
+                    "the scale of {operand} is applied in the wrong direction: its reciprocal is"
+                )
             }
             Self::SwappedAxis { operand } => {
                 write!(f, "swapped scale axis: the scales of {operand} are read as their transpose")

@@ -160,13 +160,14 @@ impl Violation {
                 return Some(std::format!("all in column {col}"));
             }
         }
-        // A period that all have in common, of columns or of indices.
+        // A period that all have in common, of columns or of indices, and that they fill.
         let along = |i: usize| if self.cols > 1 { self.place(i).1 } else { i };
-        let first = indices().map(along).min()?;
-        let period = indices().map(along).fold(0, |period, i| gcd(period, i - first));
-        let what = if self.cols > 1 { "column" } else { "element" };
-        if period > 1 {
-            return Some(std::format!("every {period}th {what}, from {first} on"));
+        let places: std::collections::BTreeSet<usize> = indices().map(along).collect();
+        let (first, last) = (*places.first()?, *places.last()?);
+        let period = places.iter().fold(0, |period, at| gcd(period, at - first));
+        if period > 1 && places.len() > 2 && 2 * places.len() > (last - first) / period {
+            let what = if self.cols > 1 { "columns" } else { "elements" };
+            return Some(std::format!("every {period} {what}, from {first} on"));
         }
         let last = self.count - 1;
         let length = last - self.elements.first()?.index + 1;
