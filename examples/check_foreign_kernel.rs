@@ -29,8 +29,8 @@ fn main() {
         println!("{name}, to the bit: {:?}", check_rounded(format, policy, &x, &codes));
         // Within the bound of truncation both are.
         let values: Vec<f64> = codes.iter().map(|code| format.decode_f64(*code)).collect();
-        let wide = policy.rounding(Rounding::Up);
+        let wide = policy.rounding(Rounding::TowardZero);
         let bound = |i: usize| rounding(format, wide, x[i].into());
-        println!("{name}, within two roundings' width: {:?}\n", check_within(&values, &x, bound));
+        println!("{name}, within truncation's bound: {:?}\n", check_within(&values, &x, bound));
     }
 }

@@ -1,9 +1,9 @@
 //! Results held to bounds and to bits; what is said of a wrong one is a diagnosis.
 //!
 //! ```text
-//!  actual, expected, Bound of each ──check_within──┐
-//!  codes, what they are rounded from ──check_rounded──┤──► Report: how near the bounds were come to
-//!  Quantization, GemmBound ──their check──┘     or Violation: where, what, by how much, Symptoms
+//!  actual, expected, Bound of each ────check_within──┐
+//!  codes, what they are rounded from ─check_rounded──┼──► Report: how near errors came to bounds
+//!  values, Quantization or GemmBound ───its check────┘    or Violation: where, how much, Symptoms
 //! ```
 //!
 //! A [`Symptom`] is the name of a known defect that explains nine in ten of the wrong elements: it

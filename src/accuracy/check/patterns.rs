@@ -52,8 +52,10 @@ pub(super) fn name(violation: &mut Violation) {
     violation.symptoms.extend(found);
 }
 
+type Trial = fn(&Element) -> bool;
+
 fn special(elements: &[Element], found: &mut std::vec::Vec<Symptom>) {
-    let trials: [(Symptom, fn(&Element) -> bool); 4] = [
+    let trials: [(Symptom, Trial); 4] = [
         (Symptom::Saturates, |e| e.actual.is_finite() && !e.expected.is_finite()),
         (Symptom::InfForNan, |e| {
             (e.actual.is_nan() && e.expected.is_infinite())
