@@ -1,24 +1,23 @@
-//! How far products are from the real numbers: the bounds A2, of a sum of exact products, and A4,
-//! of a product of quantized matrices, for casts of recipes × K × spreads. None is passed.
-//!
-//! A2 (Higham, Accuracy and Stability of Numerical Algorithms, chapter 3): a sum in which each term
-//! meets n roundings is off by at most γₙ = n u / (1 − n u) of the sum of magnitudes. A4: x̂, which a
-//! code and its scale stand for, is off from x by at most dx (A3), so
-//! |ĉ − x·y| ≤ Σ (dx |y| + |x| dy + dx dy) + γₙ Σ (|x| + dx)(|y| + dy).
+//! How far products are from the real numbers: `accuracy::bounds` from what codes and scales stand
+//! for (A2, A5), and from the numbers before they were cast (A4), for casts of recipes × K × spreads,
+//! presets × passes × outputs, and every matrix unit. None is passed, and most are come near.
 #![cfg(feature = "std")]
 
 mod common;
 
-use common::gemm::bounds::{U, gamma, roundings, sums_of};
-use common::gemm::{Call, Factor, Words, ordinary};
+use common::gemm::{C, Call, Factor, Out, Words, ordinary};
 use common::scaling::Source;
-use quarter::gemm::{Accumulation, gemm_nt};
+use half::{bf16, f16};
+use quarter::accuracy::bounds::{GemmBound, Operand, Sums};
+use quarter::accuracy::check::Report;
+use quarter::gemm::{Accumulation, Activation, gemm_nt};
+use quarter::mma::{UNITS, Unit};
+use quarter::recipe::{Pass, presets};
+use quarter::{Error, FormatId};
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 const ROWS: usize = 7;
-
-/// The bounds are themselves sums in f64.
-const SLACK: f64 = 1e-11;
 
 /// How the numbers of an operand are spread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,116 +105,260 @@ const CASTS: [[&str; 2]; 16] = [
 
 const DEPTHS: [usize; 7] = [32, 96, 128, 500, 1024, 2048, 4096];
 
-/// The bound A3 on |x̂ − x| of each element: of its format, its scale, and what saturates.
-fn distances(x: &Factor, cast: &Factor) -> Vec<f64> {
-    let (k, numbers) = (x.shape().1, x.elements());
-    let Factor::Codes { of, .. } = cast else {
-        // One rounding to bf16, or none.
-        let u = if matches!(cast, Factor::Values { of: Source::Bf16(_), .. }) {
-            2f64.powi(-9)
-        } else {
-            0.0
-        };
-        return numbers.iter().map(|x| f64::from(x.abs()) * 2.0 * u).collect();
-    };
-    let spec = of.format().spec();
-    let u = 2f64.powi(-(spec.precision() as i32));
-    let e = u / (1.0 + u) + 6.0 * U;
-    let (half, max) = (spec.min_positive() / 2.0, spec.max());
-    let global = cast.scales().map_or(1.0, |scales| f64::from(scales.global_scale_inv()));
-    let one = |(i, x): (usize, &f32)| {
-        let scale = cast.scale(i / k, i % k).map_or(1.0, f64::from) * global;
-        let size = f64::from(x.abs());
-        // Half of the smallest code, or what is beyond the largest.
-        size * e + half * scale + (size - max * scale).max(0.0)
-    };
-    numbers.iter().enumerate().map(one).collect()
-}
-
-/// What was found under a cast: dots, and the largest parts of A2 and A4 that an error took.
+/// What was found under a name: dots, and the largest parts of A2 and A4 that an error took, and of
+/// what is probable.
 #[derive(Clone, Copy, Debug, Default)]
 struct Found {
     dots: usize,
     a2: f64,
     a4: f64,
+    probable: f64,
 }
 
-fn check(casts: [&str; 2], k: usize, spread: Spread, promote: Option<u32>, found: &mut Found) {
+impl Found {
+    fn note(&mut self, exact: &Report, cast: &Report) {
+        self.dots += exact.count;
+        self.a2 = self.a2.max(exact.most_of_bound);
+        self.a4 = self.a4.max(cast.most_of_bound);
+        self.probable = self.probable.max(cast.most_of_probable.unwrap_or(0.0));
+    }
+}
+
+type Table = BTreeMap<String, Found>;
+
+fn join(all: &Mutex<Table>, name: &str, found: Found) {
+    let mut all = all.lock().unwrap();
+    let of = all.entry(name.to_owned()).or_default();
+    of.dots += found.dots;
+    (of.a2, of.a4) = (of.a2.max(found.a2), of.a4.max(found.a4));
+    of.probable = of.probable.max(found.probable);
+}
+
+fn show(title: &str, table: Mutex<Table>) -> Table {
+    let table = table.into_inner().unwrap();
+    println!("{title:64} {:>8} {:>8} {:>8} {:>8}", "dots", "A2, A5", "A4", "probable");
+    for (name, Found { dots, a2, a4, probable }) in &table {
+        println!("{name:64} {dots:8} {a2:8.4} {a4:8.4} {probable:8.4}");
+    }
+    println!("{} dots, no violation", table.values().map(|found| found.dots).sum::<usize>());
+    table
+}
+
+/// Outputs as the numbers that they stand for; those of a call that may be wrong.
+fn outputs(a: &Factor, b: &Factor, call: &Call) -> Result<Vec<f64>, Error> {
+    let shape = (a.shape().0, b.shape().0);
+    let got = call.run(shape, |out, options| gemm_nt(a.input(), b.input(), out, &options))?;
+    let number = |bits: u64| match call.out {
+        _ if bits == u64::MAX => f64::NAN,
+        Out::F64 => f64::from_bits(bits),
+        Out::F32 => f32::from_bits(bits as u32).into(),
+        Out::F16 => f16::from_bits(bits as u16).into(),
+        Out::Bf16 => bf16::from_bits(bits as u16).into(),
+        Out::Codes(format, _) => format.spec().decode_f64(bits),
+    };
+    Ok(got.bits.into_iter().map(number).collect())
+}
+
+/// The bound of a call.
+fn bound<'a>(a: Operand<'a>, b: Operand<'a>, call: &'a Call) -> GemmBound<'a> {
+    let mut bound = GemmBound::new(a, b, call.sums).unwrap();
+    if let Some(alpha) = call.alpha {
+        bound = bound.alpha(alpha);
+    }
+    if let C::Matrix(beta, c) = &call.c {
+        bound = bound.c(*beta, c.matrix()).unwrap();
+    }
+    if let Some(bias) = &call.bias {
+        bound = bound.bias(bias).unwrap();
+    }
+    if call.activation == Activation::Relu {
+        bound = bound.relu();
+    }
+    match call.out {
+        Out::F64 | Out::F32 => bound,
+        Out::F16 => bound.output(FormatId::F16.spec()),
+        Out::Bf16 => bound.output(FormatId::Bf16.spec()),
+        Out::Codes(format, scale) => bound.codes(format.spec(), scale),
+    }
+}
+
+/// Holds a product to both bounds.
+fn check(values: &[Factor; 2], factors: &[Factor; 2], call: &Call, found: &mut Found) {
+    let [a, b] = factors;
+    let note = || format!("{a} * {b}, K = {}, {call}, unit {:?}", a.shape().1, call.sums.unit);
+    let got = outputs(a, b, call).unwrap_or_else(|error| panic!("{}: {error}", note()));
+    let exact = factors.each_ref().map(|factor| Operand::exact(factor.input()).unwrap());
+    let cast = [0, 1].map(|i| Operand::cast(values[i].matrix(), factors[i].input()).unwrap());
+    let reports = [exact, cast].map(|[a, b]| {
+        let report = bound(a, b, call).check(&got);
+        report.unwrap_or_else(|violation| panic!("{}: {violation}", note()))
+    });
+    found.note(&reports[0], &reports[1]);
+}
+
+fn operands(spread: Spread, k: usize, casts: [&str; 2]) -> [[Factor; 2]; 2] {
     let seed = (k * 31 + spread as usize) as u64;
     let values = [numbers(spread, k, false, seed), numbers(spread, k, true, seed + 99)];
-    let [a, b] = [0, 1].map(|i| values[i].cast_to(casts[i]));
-    let sums = Accumulation { promote, ..Accumulation::default() };
-    let call = Call { sums, ..Call::new() };
-    let got = call.run((ROWS, ROWS), |out, options| gemm_nt(a.input(), b.input(), out, &options));
-    let got = got.unwrap_or_else(|error| panic!("{a} * {b}: {error}")).bits;
-    let part = gamma(roundings(&a, &b, sums));
-    // A2: from what the codes and scales stand for.
-    let [x_hat, y_hat] = [&a, &b].map(Factor::numbers);
-    let exact = sums_of(&x_hat, &y_hat, k);
-    // A4: from the numbers before.
-    let [x, y] = [0, 1].map(|i| values[i].numbers());
-    let [dx, dy] = [distances(&values[0], &a), distances(&values[1], &b)];
-    let wide =
-        |x: &[f64], dx: &[f64]| x.iter().zip(dx).map(|(x, d)| x.abs() + d).collect::<Vec<_>>();
-    let [wide_x, wide_y] = [wide(&x, &dx), wide(&y, &dy)];
-    let real = sums_of(&x, &y, k);
-    let widest = sums_of(&wide_x, &wide_y, k);
-    for (i, bits) in got.iter().enumerate() {
-        let got = f64::from(f32::from_bits(*bits as u32));
-        let at = || {
-            format!(
-                "{a} * {b}, K = {k}, {spread:?}, promote {promote:?}: [{}, {}] {:08x} ({got:e})",
-                i / ROWS,
-                i % ROWS,
-                bits
-            )
-        };
-        let (c, size) = exact[i];
-        let (error, bound) = ((got - c).abs(), part * size + SLACK * size);
-        assert!(error <= bound, "{}: A2: {error:e} from {c:e}, more than {bound:e}", at());
-        found.a2 = found.a2.max(if bound > 0.0 { error / bound } else { 0.0 });
-        let ((c, size), (wide, _)) = (real[i], widest[i]);
-        // Σ (|x| + dx)(|y| + dy) − Σ |x||y| is what quantizing may do.
-        let bound = (wide - size) + part * wide + SLACK * wide;
-        let error = (got - c).abs();
-        assert!(error <= bound, "{}: A4: {error:e} from {c:e}, more than {bound:e}", at());
-        found.a4 = found.a4.max(if bound > 0.0 { error / bound } else { 0.0 });
-        found.dots += 1;
-    }
+    let factors = [0, 1].map(|i| values[i].cast_to(casts[i]));
+    [values, factors]
 }
 
 /// No product is farther from the real numbers than A2 and A4 say; some are almost as far.
 #[test]
 fn no_bound_is_passed() {
-    let found = Mutex::new([Found::default(); CASTS.len()]);
+    let table = Mutex::new(Table::new());
     let jobs = CASTS.len() * DEPTHS.len();
     let chosen = common::gemm::spread_over(jobs);
     common::parallel(chosen.len(), |i| {
-        let (cast, k) = (chosen[i] % CASTS.len(), DEPTHS[chosen[i] / CASTS.len()]);
+        let (casts, k) = (CASTS[chosen[i] % CASTS.len()], DEPTHS[chosen[i] / CASTS.len()]);
         let mut here = Found::default();
         for spread in SPREADS {
+            let [values, factors] = operands(spread, k, casts);
             for promote in [None, Some(64), Some(5000)] {
-                check(CASTS[cast], k, spread, promote, &mut here);
+                let sums = Accumulation { promote, ..Accumulation::default() };
+                check(&values, &factors, &Call { sums, ..Call::new() }, &mut here);
             }
         }
-        let all = &mut found.lock().unwrap()[cast];
-        all.dots += here.dots;
-        (all.a2, all.a4) = (all.a2.max(here.a2), all.a4.max(here.a4));
+        join(&table, &casts.join(" * "), here);
     });
-    let found = found.into_inner().unwrap();
-    println!(
-        "{:56} {:>7} {:>10} {:>10}",
-        "largest part of a bound that an error took", "dots", "A2", "A4"
-    );
-    for (casts, Found { dots, a2, a4 }) in CASTS.iter().zip(&found) {
-        println!("{:56} {dots:7} {a2:10.4} {a4:10.4}", casts.join(" * "));
-    }
-    let dots: usize = found.iter().map(|found| found.dots).sum();
-    let [a2, a4] =
-        [|f: &Found| f.a2, |f: &Found| f.a4].map(|of| found.iter().map(of).fold(0.0, f64::max));
-    println!("{dots} dots, no violation; at most {a2:.4} of A2 and {a4:.4} of A4");
+    let table = show("casts", table);
+    let most = |of: fn(&Found) -> f64| table.values().map(of).fold(0.0, f64::max);
+    let [a2, a4] = [most(|f| f.a2), most(|f| f.a4)];
     assert!(a2 > 0.3 && a4 > 0.3, "bounds that nothing comes near prove nothing: {a2}, {a4}");
-    for (casts, found) in CASTS.iter().zip(&found).filter(|(_, found)| found.dots > 0) {
-        assert!(found.a2 > 1e-3 && found.a4 > 1e-3, "{casts:?}: {found:?}");
+    for (casts, found) in &table {
+        assert!(found.a2 > 1e-3 && found.a4 > 1e-3, "{casts}: {found:?}");
+    }
+}
+
+/// A kernel of f32 in any order is within A2 as well: the law's is one of them.
+#[test]
+fn any_order_is_wider() {
+    let mut most = 0.0_f64;
+    for (casts, k) in CASTS.iter().zip(DEPTHS.iter().cycle()) {
+        let [_, [a, b]] = operands(Spread::Stagnant, *k, *casts);
+        let got = outputs(&a, &b, &Call::new()).unwrap();
+        let exact = [&a, &b].map(|factor| Operand::exact(factor.input()).unwrap());
+        let [left, right] = exact;
+        let report = GemmBound::new(left, right, Sums::F32).unwrap().check(&got);
+        most = most.max(report.unwrap_or_else(|v| panic!("{casts:?}: {v}")).most_of_bound);
+    }
+    println!("at most {most:.4} of the bound of any order");
+    assert!(most > 0.05);
+}
+
+/// Every preset × pass, with alpha, C, bias, an activation and every type of output.
+#[test]
+fn presets_keep_a4() {
+    let table = Mutex::new(Table::new());
+    let cases: Vec<_> =
+        presets::ALL.iter().flat_map(|p| Pass::ALL.iter().map(move |q| (p, q))).collect();
+    common::parallel(cases.len(), |i| {
+        let ((name, preset), pass) = cases[i];
+        let gemm = *preset().gemm(*pass);
+        let casts = [gemm.a.to_string(), gemm.b.to_string()];
+        let mut here = Found::default();
+        for (n, spread) in SPREADS.into_iter().enumerate() {
+            for k in [64, 200, 1500] {
+                let [values, factors] = operands(spread, k, [&casts[0], &casts[1]]);
+                let calls = calls(gemm.sums, (n + k) as u64);
+                calls.iter().for_each(|call| check(&values, &factors, call, &mut here));
+            }
+        }
+        join(&table, &format!("{name} {pass}"), here);
+    });
+    for (name, found) in show("presets and passes", table) {
+        assert!(found.a2 > 0.1 && found.a4 > 0.1, "{name}: {found:?}");
+    }
+}
+
+/// What may be asked for beside a product.
+fn calls(sums: Accumulation, seed: u64) -> Vec<Call> {
+    let plain = Call { sums, ..Call::new() };
+    let c =
+        || C::Matrix(-0.75, Factor::values(Source::F32(ordinary(ROWS * ROWS, seed)), (ROWS, ROWS)));
+    let full = |out| Call {
+        alpha: Some(0.3),
+        c: c(),
+        bias: Some(ordinary(ROWS, seed + 1)),
+        activation: Activation::Relu,
+        out,
+        ..plain.clone()
+    };
+    let outs = [
+        Out::F32,
+        Out::Bf16,
+        Out::Codes(FormatId::F8E4M3, 0.37),
+        Out::Codes(FormatId::F8E5M2, 16.0),
+    ];
+    let mut calls: Vec<Call> = outs.into_iter().map(full).collect();
+    calls.push(Call { out: Out::Bf16, ..plain.clone() });
+    calls.push(plain);
+    calls
+}
+
+/// Casts that a unit multiplies.
+fn casts_of(unit: &Unit) -> Vec<[String; 2]> {
+    let names = |a: FormatId, b: FormatId| -> Vec<[String; 2]> {
+        let wide = |id: FormatId| match id {
+            FormatId::F16 => Some("f16"),
+            FormatId::Bf16 => Some("bf16"),
+            FormatId::F32 => Some("f32"),
+            _ => None,
+        };
+        if let (Some(a), Some(b)) = (wide(a), wide(b)) {
+            return vec![[a.to_owned(), b.to_owned()]];
+        }
+        let of = |id: FormatId, rest: &str| format!("{id}:{rest}");
+        let both = |x: &str, y: &str| [of(a, x), of(b, y)];
+        if unit.has_block_scales() {
+            return vec![both("1x32:te-mx", "1x32:ocp-floor")];
+        }
+        let tensor = "tensor:te-current-pow2";
+        vec![
+            both(tensor, tensor),
+            both("1x128:te-block", "128x128:te-block-f32"),
+            both("1x32:te-mx", "1x32:te-mx"),
+        ]
+    };
+    let formats: Vec<FormatId> =
+        unit.inputs().iter().map(|spec| spec.id().unwrap_or(FormatId::F32)).collect();
+    let pairs = formats.iter().flat_map(|a| formats.iter().map(move |b| (*a, *b)));
+    let takes =
+        |(a, b): &(FormatId, FormatId)| a == b || (a.spec().bits() <= 8 && b.spec().bits() <= 8);
+    pairs.filter(takes).flat_map(|(a, b)| names(a, b)).collect()
+}
+
+/// Every unit × formats × scales × promotion × split K, from C on where it begins with that.
+#[test]
+fn units_keep_a5_in_products() {
+    let table = Mutex::new(Table::new());
+    common::parallel(UNITS.len(), |i| {
+        let unit = UNITS[i];
+        let mut here = Found::default();
+        for (n, casts) in casts_of(unit).iter().enumerate() {
+            for (m, spread) in SPREADS.into_iter().enumerate() {
+                let k = [40, 128, 300, 1024][(n + m) % 4];
+                let [values, factors] = operands(spread, k, [&casts[0], &casts[1]]);
+                let split = (m % 3 == 1).then_some(3);
+                for promote in [None, Some(128)] {
+                    let sums = Accumulation {
+                        unit: Some(unit),
+                        promote,
+                        split_k: split,
+                        ..Accumulation::F32
+                    };
+                    let plain = Call { sums, ..Call::new() };
+                    let c = Factor::values(Source::F32(ordinary(ROWS * ROWS, 3)), (ROWS, ROWS));
+                    let with_c = Call { c: C::Matrix(1.0, c), ..plain.clone() };
+                    [plain, with_c]
+                        .iter()
+                        .for_each(|call| check(&values, &factors, call, &mut here));
+                }
+            }
+        }
+        join(&table, unit.name(), here);
+    });
+    for (name, found) in show("units", table) {
+        assert!(found.a2 > 0.1, "{name}: {found:?}");
     }
 }

@@ -5,10 +5,11 @@
 
 mod common;
 
-use common::gemm::bounds::{gamma, roundings, sums_of};
 use common::gemm::{Call, Factor, SMALL, defined, product};
 use common::golden;
 use common::npy::{Array, Data};
+use quarter::accuracy::bounds::{GemmBound, Operand, Term};
+use quarter::accuracy::check::check_matrix;
 use quarter::gemm::{Accumulation, BlockSum, Packed, Workspace};
 use quarter::tensor::{Quantized, Scales};
 use quarter::{FormatId, Granularity};
@@ -149,19 +150,18 @@ impl Case<'_> {
                 let Data::F64(stored) = &stored.data else { return Err("not of f64".into()) };
                 let [a, b] = ["a", "b"].map(|side| self.factor(side, true));
                 let how = Accumulation { block_sum: sum, ..Accumulation::default() };
-                let part = gamma(roundings(&a, &b, how));
-                let sums = sums_of(&a.numbers(), &b.numbers(), a.shape().1);
-                for (i, (got, want)) in got.iter().zip(stored).enumerate() {
-                    let (sum, size) = sums[i];
-                    let (error, bound) = ((f64::from(*got) - want).abs(), part * size);
-                    if error > bound || (sum - want).abs() > 1e-12 * size {
-                        return Err(format!(
-                            "{}: {got:e} is {error:e} from {want:e}, more than {bound:e}",
-                            at(i)
-                        ));
+                let [left, right] =
+                    [&a, &b].map(|of| Operand::exact(of.input()).expect("a factor"));
+                let bounds = GemmBound::new(left, right, how).map_err(|e| e.to_string())?;
+                let (sums, bounds) = bounds.all();
+                // What is stored are the sums in real numbers.
+                for (i, (sum, want)) in sums.iter().zip(stored).enumerate() {
+                    if (sum - want).abs() > bounds[i].term(Term::Reference) {
+                        return Err(format!("{}: the sum is {sum:e}, not {want:e}", at(i)));
                     }
-                    largest = largest.max(error / bound);
                 }
+                let report = check_matrix(&got, stored, n, |row, col| bounds[row * n + col]);
+                largest = report.map_err(|violation| format!("{kind}: {violation}"))?.most_of_bound;
             }
             How::Close => {
                 let stored = stored.f32();

@@ -1,5 +1,7 @@
 //! The random words of stochastic rounding are Philox4x32-10 and stand where the book says.
+#![cfg(feature = "std")]
 
+use quarter::accuracy::bounds::hoeffding;
 use quarter::format::random::philox4x32_10;
 use quarter::slice::{CodesMut, EncodeOptions, Random, encode};
 use quarter::{FormatId, Isa, Policy, RandomStream, Rounding, Unpacked};
@@ -79,7 +81,7 @@ fn stochastic_rounding_is_fair() {
         let stream = RandomStream { seed: 11, tensor: 0, step: 1 };
         let away = (0..n).filter(|i| x.encode(spec, policy, stream.word(*i)).unwrap() == 0x3d);
         let share = away.count() as f64 / n as f64;
-        let bound = ((2.0f64 / 1e-9).ln() / (2.0 * n as f64)).sqrt();
+        let bound = hoeffding(n, 1e-9);
         assert!((share - fraction).abs() <= bound, "{share} of {n} words, not {fraction}");
     }
 }

@@ -1,61 +1,22 @@
 //! How far a value is from what its code and scale stand for: the bounds A3 and A9 of the
 //! literature, for every rule × format × granularity × spread × source.
 //!
-//! x̂ = fl(code · scale_inv), code = Q(fl(x · scale)). With u = 2^−p of the format, s its smallest
-//! number, M its largest: Q is off by at most max(u/(1+u)·|y|, s/2), or by |y| − M where it
-//! saturates (Jeannerod and Rump, Math. Comp. 2018, for u/(1+u)); each f32 operation by 2^−24 of
-//! its result or 2^−150; and scale · scale_inv is not 1 by what is measured and bounded itself.
+//! `accuracy::bounds` has them and why they hold; what saturates and how far scales are from being
+//! reciprocals is measured and bounded itself.
 
 mod common;
 
-use common::matrices::{Kind, Matrix, Spread, casts};
-use common::naive;
-use quarter::FormatSpec;
+use common::matrices::{CAST_ROUNDINGS, Kind, Matrix, Spread, casts};
+use common::{STREAM, naive};
+use quarter::Rounding;
+use quarter::accuracy::bounds::{ETA32, Quantization, Term, U32, most_clipped};
 use quarter::scale::{Operation, Rule};
 use quarter::tensor::{Cast, MatMut, QuantizeOptions, StatsLevel, quantize};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-const U32: f64 = 1.0 / (1u64 << 24) as f64;
-/// Half of the smallest f32.
-const ETA32: f64 = f64::from_bits((1023 - 150) << 52);
-/// f64 rounds too, in the bounds themselves.
+/// f64 rounds too, in what is compared with the bounds.
 const SLACK: f64 = 1.0 + 1e-12;
-
-/// The bound on |x̂ − x| of an element without what saturation takes, and that.
-fn bound(
-    spec: &FormatSpec,
-    operation: Operation,
-    x: f64,
-    scale: f64,
-    scale_inv: f64,
-) -> (f64, f64) {
-    let u = 2f64.powi(-(spec.precision() as i32));
-    let (max, half) = (spec.max(), spec.min_positive() / 2.0);
-    // y = fl(x · scale), or fl(x / scale_inv); `off` is how far scale · scale_inv is from 1.
-    let (exact, off) = match operation {
-        Operation::Multiply => (x.abs() * scale, (scale * scale_inv - 1.0).abs()),
-        Operation::Divide => (x.abs() / scale_inv, 0.0),
-    };
-    let scaling = exact * U32 + ETA32;
-    let y = exact + scaling;
-    let rounding = (u / (1.0 + u) * y).max(half);
-    let clipped = (y - max).max(0.0);
-    let back = (y + rounding).min(max) * scale_inv * U32 + ETA32;
-    let around = (scaling + rounding) * scale_inv + x.abs() * off + back;
-    (around * SLACK, clipped * scale_inv * SLACK)
-}
-
-/// The largest part of its amax that a rule may take from a value by saturation.
-fn most_clipped(cast: &Cast, spec: &FormatSpec) -> f64 {
-    // A9: where the exponent of amax alone decides, up to the next power of two is lost.
-    let floor = 1.0 - spec.max() / 2f64.powi(spec.emax() + 1);
-    match cast.rule {
-        Rule::OcpFloor | Rule::OcpEven | Rule::Microxcaling => floor,
-        // The scale is itself rounded to E4M3.
-        Rule::Nvfp4 => 1.0 / 17.0,
-        _ => 0.0,
-    }
-}
 
 /// Counts of elements: all, and those that saturated; and the largest part of its bound that an
 /// error took, as f64 bits.
@@ -70,6 +31,7 @@ fn check(cast: &Cast, x: &Matrix) {
     q.dequantize_into(MatMut::new(&mut values, rows, cols).unwrap()).unwrap();
     let (scales, global_inv) = (q.scales(), f64::from(q.scales().global_scale_inv()));
     let source = x.source.widened();
+    let bounds = Quantization::new(x.view(), q.view()).unwrap();
     let (mut saturated, mut largest) = (0, 0.0_f64);
     for (i, (&value, &input)) in values.iter().zip(&source).enumerate() {
         let g = naive::group(cast, rows, cols, i / cols, i % cols);
@@ -109,16 +71,15 @@ fn check(cast: &Cast, x: &Matrix) {
         let limit = 3.0 * U32 + scale * ETA32 + wide * ETA32;
         let divided = cast.rule.operation() == Operation::Divide;
         assert!(divided || off <= limit, "{}: scales are {off:e} apart", at());
-        let (around, clipped) = bound(spec, cast.rule.operation(), x64, scale, wide);
+        let (row, col) = (i / cols, i % cols);
+        let bound = bounds.value(row, col).times(SLACK);
+        let clipped = bound.term(Term::Clipping);
         let error = (f64::from(value) - x64).abs();
-        // NVFP4 multiplies once more.
-        let around =
-            if cast.rule == Rule::Nvfp4 { around + x64.abs() * U32 + ETA32 } else { around };
-        assert!(error <= around + clipped, "{}: {error:e} > {around:e} + {clipped:e}", at());
-        largest = largest.max(error / (around + clipped));
+        assert!(error <= bound.total(), "{}: {error:e} > {bound}", at());
+        largest = largest.max(error / bound.total());
         if clipped > 0.0 {
             saturated += u64::from(clipped > 8.0 * U32 * amax);
-            let mut most = most_clipped(cast, spec) * amax;
+            let mut most = most_clipped(cast.rule, spec) * amax;
             if cast.rule == Rule::Nvfp4 {
                 most = most.max(6.0 * 2f64.powi(-10) * global_inv);
             }
@@ -151,4 +112,40 @@ fn round_trip() {
     println!("{all} elements, {saturated} saturated, errors up to {largest} of their bounds");
     assert!(saturated > 0, "some rules let values saturate");
     assert!(largest > 0.99, "bounds that nothing comes near prove nothing: {largest}");
+}
+
+/// Every rule × rounding × format × granularity, from f32 and from f64 itself.
+#[test]
+fn every_rounding_keeps_its_bound() {
+    let kinds = [Kind::F32, Kind::F64];
+    let matrix = |kind| Matrix::new((common::share(9), 70), Spread::HeavyTail, kind, 4);
+    let matrices = kinds.map(matrix);
+    let all: Vec<(Rule, Rounding)> =
+        Rule::ALL.iter().flat_map(|rule| CAST_ROUNDINGS.map(|r| (*rule, r))).collect();
+    let seen = Mutex::new(vec![(0, 0.0_f64); CAST_ROUNDINGS.len()]);
+    common::parallel(all.len(), |i| {
+        let (rule, rounding) = all[i];
+        let (mut count, mut most) = (0, 0.0_f64);
+        for cast in casts(rule) {
+            let cast = cast.rounding(rounding);
+            if cast.check().is_err() {
+                continue;
+            }
+            for x in &matrices {
+                let q = quantize(x.view(), &cast, &QuantizeOptions::new().random(STREAM)).unwrap();
+                let mut values = vec![0.0_f32; q.rows() * q.cols()];
+                q.dequantize_into(MatMut::new(&mut values, q.rows(), q.cols()).unwrap()).unwrap();
+                let bounds = Quantization::new(x.view(), q.view()).unwrap().rounding(rounding);
+                let report = bounds.check(&values);
+                let report = report.unwrap_or_else(|violation| panic!("{cast}: {violation}"));
+                (count, most) = (count + report.count, most.max(report.most_of_bound));
+            }
+        }
+        let of = &mut seen.lock().unwrap()[i % CAST_ROUNDINGS.len()];
+        *of = (of.0 + count, of.1.max(most));
+    });
+    for (rounding, (count, most)) in CAST_ROUNDINGS.iter().zip(seen.into_inner().unwrap()) {
+        println!("{rounding:?}: {count} elements, errors up to {most:.6} of their bounds");
+        assert!(count > 0 && most > 0.99, "{rounding:?}: {count}, {most}");
+    }
 }

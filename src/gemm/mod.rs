@@ -65,6 +65,7 @@ pub use options::Blocking;
 pub use options::{Activation, GemmOptions};
 pub use output::GemmOutput;
 pub use packed::Packed;
+pub(crate) use problem::segments;
 pub use sums::{Accumulation, BlockSum};
 pub(crate) use sums::{Side, Sums};
 pub use workspace::Workspace;

@@ -53,37 +53,15 @@ impl<'a> Problem<'a> {
         out.check(&options.c)?;
         let sums = Sums::of([a.side(), b.side()], options.sums.block_sum)?;
         let Accumulation { promote, split_k, unit, .. } = options.sums;
-        let interval = match promote {
-            None if unit.is_some() => usize::MAX,
-            None => PROMOTE,
-            Some(n) => usize::try_from(n).unwrap_or(usize::MAX),
-        };
-        let split = match (unit, split_k) {
-            (_, Some(0)) => {
-                let what = "parts of a split K";
-                return Err(Error::Range { what, got: 0, min: 1, max: i64::from(u32::MAX) });
-            }
-            (Some(unit), Some(n)) => {
-                let part = a.k.div_ceil(usize::try_from(n).unwrap_or(usize::MAX));
-                // Where packed operands can be cut, too.
-                Some(part.next_multiple_of(unit.step().max(QUAD)).max(QUAD))
-            }
-            (_, None) | (None, _) => None,
-        };
         if let Some(unit) = unit {
             super::unit::check(unit, [&a, &b], promote)?;
         }
-        if interval == 0 {
-            let what = "interval of promotion";
-            return Err(Error::Range { what, got: 0, min: 1, max: i64::from(u32::MAX) });
-        }
-        let cutting = unit.is_none_or(|unit| !unit.has_block_scales());
-        let blocks = [a, b].map(|operand| operand.scaling.filter(|_| cutting)?.block());
-        cut(a.k, split, [Some(interval), blocks[0], blocks[1]], cuts)?;
+        let blocks = [a, b].map(|operand| operand.scaling.and_then(|scaling| scaling.block()));
+        let split = segments(a.k, &options.sums, blocks, cuts)?;
         if let Elements::Packed(packed) = b.elements {
             packed.check(cuts)?;
         }
-        let scaled = cutting && sums != Sums::After;
+        let scaled = unit.is_none_or(|unit| !unit.has_block_scales()) && sums != Sums::After;
         let joins = promote.is_some() || split_k.is_some() || scaled;
         Ok(Self { a, b, sums, cuts, part: split, joins, options })
     }
@@ -98,6 +76,42 @@ impl<'a> Problem<'a> {
     pub const fn shape(&self) -> (usize, usize) {
         (self.a.rows, self.b.rows)
     }
+}
+
+/// Cuts 0..k where sums are cut: `blocks` are the elements along K that share a scale, where that
+/// is not all of them. The elements of K of the parts that a unit sums apart, if it does.
+///
+/// # Errors
+/// [`Error::Range`] for an interval or a number of parts that is 0; [`Error::Memory`].
+pub(crate) fn segments(
+    k: usize,
+    sums: &Accumulation,
+    blocks: [Option<usize>; 2],
+    cuts: &mut Vec<usize>,
+) -> Result<Option<usize>, Error> {
+    let Accumulation { promote, split_k, unit, .. } = *sums;
+    let interval = match promote {
+        None if unit.is_some() => usize::MAX,
+        None => PROMOTE,
+        Some(n) => usize::try_from(n).unwrap_or(usize::MAX),
+    };
+    let range = |what| Error::Range { what, got: 0, min: 1, max: i64::from(u32::MAX) };
+    let split = match (unit, split_k) {
+        (_, Some(0)) => return Err(range("parts of a split K")),
+        (Some(unit), Some(n)) => {
+            let part = k.div_ceil(usize::try_from(n).unwrap_or(usize::MAX));
+            // Where packed operands can be cut, too.
+            Some(part.next_multiple_of(unit.step().max(QUAD)).max(QUAD))
+        }
+        (_, None) | (None, _) => None,
+    };
+    if interval == 0 {
+        return Err(range("interval of promotion"));
+    }
+    let cutting = unit.is_none_or(|unit| !unit.has_block_scales());
+    let [a, b] = blocks.map(|block| block.filter(|_| cutting));
+    cut(k, split, [Some(interval), a, b], cuts)?;
+    Ok(split)
 }
 
 /// Cuts 0..k at the beginnings of its parts, and there at every multiple of each interval; the first

@@ -192,7 +192,7 @@ impl Scales {
     }
 
     /// What values of group `i` meet on the way in: a factor, or what divides them.
-    pub(super) fn group(&self, i: usize) -> GroupScale {
+    pub(crate) fn group(&self, i: usize) -> GroupScale {
         let scale_inv = self.scale_inv(i);
         match self {
             Self::F32 { scale: Some(scale), .. } => {

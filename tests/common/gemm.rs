@@ -1,7 +1,6 @@
 //! Matrix products: every path against the definition, with messages that diagnose. Operands are
 //! in `factor`, options and outputs in `call`, random ones in `draw`.
 
-pub mod bounds;
 mod call;
 pub mod draw;
 mod factor;
