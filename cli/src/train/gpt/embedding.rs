@@ -62,8 +62,8 @@ impl Embedding {
                 sums.iter_mut().zip(dx).for_each(|(sum, x)| *sum += x);
             }
         };
-        let of_bytes = || add(wte, &|i| bytes[i] as usize);
-        let of_places = || add(wpe, &|i| i % tokens);
+        let mut of_bytes = || add(wte, &|i| bytes[i] as usize);
+        let mut of_places = || add(wpe, &|i| i % tokens);
         if super::shared(exec) {
             rayon::join(of_bytes, of_places);
         } else {
