@@ -37,7 +37,7 @@ class Format:
 
     @property
     def sort_bits(self):
-        """At least one bit of exponent more than the format has."""
+        """At least one bit of exponent more than the format has; 9 or more (README.md)."""
         return max(self.bits - self.precision + 1, 9)
 
     @property

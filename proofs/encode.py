@@ -1,11 +1,10 @@
 """Proves that the encoder and decoder of src/format compute what IEEE 754 and OCP define.
 
-    python3 proofs/encode.py            every theorem, then every mutant (needs z3-solver)
+    python3 proofs/encode.py            every theorem, then every change of changes.py
 
-z3 is given the Rust source (proofs/rust.py runs it on symbols) and a definition that shares nothing
-with it: z3's own IEEE rounding into a format without an upper limit, and the overflow rule of the
-row of FORMATS. `unsat` for "they differ" is the theorem; it holds for every input at once. Then the
-source is changed on purpose, one place at a time, and each change must be found.
+z3 (z3-solver of PyPI) is given the Rust source, which rust.py runs on symbols, and a definition that
+shares nothing with it, definition.py. `unsat` for "they differ" is the theorem, for every input at
+once. Then the source is changed on purpose, one place at a time, and each change must be found.
 """
 
 import itertools
