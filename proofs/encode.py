@@ -2,7 +2,7 @@
 
     python3 proofs/encode.py            every theorem, then every change of changes.py
 
-z3 (z3-solver of PyPI) is given the Rust source, which rust.py runs on symbols, and a definition that
+z3 (the package z3-solver) is given the Rust source, which rust.py runs on symbols, and a definition that
 shares nothing with it, definition.py. `unsat` for "they differ" is the theorem, for every input at
 once. Then the source is changed on purpose, one place at a time, and each change must be found.
 """
