@@ -55,7 +55,7 @@ impl Embedding {
     /// Adds the gradients of the tokens in ascending order.
     pub fn backward(&mut self, bytes: &[u32], tokens: usize, dx: &[f32], exec: Exec) {
         let width = self.width;
-        let [(_, wte), (_, wpe)] = [&mut self.wte, &mut self.wpe].map(|[value, grad]| (value, grad));
+        let (wte, wpe) = (&mut self.wte[1], &mut self.wpe[1]);
         let add = |grad: &mut [f32], row: &(dyn Fn(usize) -> usize + Sync)| {
             for (i, dx) in dx.chunks_exact(width).enumerate() {
                 let sums = &mut grad[row(i) * width..][..width];
