@@ -38,7 +38,8 @@ TIERS = [
         "mma": "mma_vectors mma_chapter",
     },
     {
-        "format": "transcode random interop custom defects parse types slices double_round quantize",
+        "format": "transcode random interop custom defects scales parse types slices double_round "
+        "quantize",
         "scale": "scales recipe recipe_state collective collective_sums scaling_properties "
         "scaling_bounds quantize",
         "gemm": "gemm_grouped gemm_passes gemm_properties gemm_extremes gemm_bounds gemm_bits threads "
@@ -182,7 +183,7 @@ def alone(tree, mutant, tiers):
         subprocess.run(patch, input=mutant["diff"], text=True, check=True)
         for level, tests in enumerate(tiers):
             built, log = binaries(tree, level, tests)
-            if not built:
+            if built is None:
                 kind = "assertion" if "error[E0080]" in log else "unviable"
                 return kind, log[-1500:]
             found, log = meet(tree, built)
