@@ -9,7 +9,7 @@ use common::exact::{Exact, Number};
 use common::{ROUNDINGS, assert_code, assert_codes, encode_exact, encode_scalars, encode_slice};
 use common::{Visit, options, policies, share, structured_f64};
 use half::bf16;
-use quarter::{Format, FormatId, Isa, Policy, RandomStream, Unpacked};
+use quarter::{Format, FormatId, Isa, Policy, RandomStream, Rounding, Unpacked};
 
 /// Relative distances 2^-k from a value or midpoint: below f32's last place, at it, and above.
 const NUDGES: std::ops::RangeInclusive<i32> = 20..=52;
@@ -162,7 +162,7 @@ struct Integers<'a, I>(&'a [I], &'a Exact);
 impl<I: Int> Visit for Integers<'_, I> {
     type Out = ();
     fn visit<T: Format>(self) {
-        for policy in policies(&quarter::Rounding::DETERMINISTIC) {
+        for policy in policies(&Rounding::DETERMINISTIC) {
             for x in self.0 {
                 let got: u64 = T::convert(*x, policy).unwrap().to_code().into();
                 let want = self.1.encode(x.number(), policy, 0).unwrap();
@@ -203,6 +203,35 @@ fn integer_16842753_to_bf16_is_4b81() {
     let wide = (1u128 << 100) + (1 << 92) + 1;
     assert_eq!(bf16::convert(wide, Policy::NONFINITE).unwrap().to_bits() & 0x7f, 0x01);
     assert_eq!(bf16::convert(wide - 1, Policy::NONFINITE).unwrap().to_bits() & 0x7f, 0x00);
+}
+
+/// Roots that lie closer to a number, or to the middle of two, than 64 bits of them tell.
+#[test]
+fn roots_round_once() {
+    let root = |square: u64, rounding| {
+        let policy = Policy::NONFINITE.rounding(rounding);
+        Unpacked::from(square).sqrt().encode(FormatId::Bf16.spec(), policy, 0).unwrap()
+    };
+    let code = |x: u64| u64::from(bf16::from_f64(x as f64).to_bits());
+    let (number, middle) = (386_u64 << 23, 385_u64 << 23);
+    for rounding in Rounding::DETERMINISTIC {
+        assert_eq!(root(number * number, rounding), code(number), "{rounding:?} of a square");
+    }
+    for (off, rounding, want) in [
+        (1, Rounding::NearestEven, 386_u64 << 23),
+        (1, Rounding::Up, 388 << 23),
+        (1, Rounding::Down, 386 << 23),
+        (-1, Rounding::NearestEven, 386 << 23),
+        (-1, Rounding::Up, 386 << 23),
+        (-1, Rounding::TowardZero, 384 << 23),
+    ] {
+        let got = root((number * number).wrapping_add_signed(off), rounding);
+        assert_eq!(got, code(want), "{rounding:?} of a square and {off}");
+    }
+    for (off, want) in [(-1, 384_u64 << 23), (0, 384 << 23), (1, 386 << 23)] {
+        let got = root((middle * middle).wrapping_add_signed(off), Rounding::NearestEven);
+        assert_eq!(got, code(want), "the square of a middle and {off}");
+    }
 }
 
 /// The types' own `from_f64` and the crate's narrowing functions round once too.

@@ -288,7 +288,7 @@ fn the_inf_trap_and_the_safe_variant() {
     assert_eq!((safe.scale_for(f32::INFINITY), safe.scale_for(f32::NAN)), (1.0, 1.0));
     safe.record(f32::INFINITY);
     safe.update();
-    assert_eq!((safe.scale(), safe.scale_for(448.0)), (1.0, 1.0));
+    assert_eq!((safe.scale(), safe.scale_for(448.0), safe.scale_for(224.0)), (1.0, 1.0, 2.0));
 }
 
 #[test]

@@ -9,8 +9,8 @@ use quarter::gemm::{
     Accumulation, GemmInput, GemmOptions, Packed, Workspace, gemm_nt, gemm_nt_in, reference,
 };
 use quarter::mma::{
-    ADA_FP8, ADA_FP8_F16, ARM_BFDOT, B200_FP8, B200_MXFP8, CDNA3_FP8, EXACT, H100_16BIT,
-    H100_WGMMA_FP8, HOPPER_MMA_SYNC_FP8, HOPPER_MMA_SYNC_FP8_F16, Unit, VDPBF16PS,
+    A100_TF32, ADA_FP8, ADA_FP8_F16, ARM_BFDOT, B200_FP8, B200_MXFP8, CDNA3_FP8, EXACT, H100_16BIT,
+    H100_TF32, H100_WGMMA_FP8, HOPPER_MMA_SYNC_FP8, HOPPER_MMA_SYNC_FP8_F16, Unit, VDPBF16PS,
 };
 use quarter::recipe::{Pass, Recipe, presets};
 use quarter::tensor::{Cast, MatMut, MatRef, QuantizeOptions, Quantized, quantize};
@@ -114,17 +114,26 @@ fn scales_promotion_and_split_k() {
     });
 }
 
+/// Elements that are numbers: bf16, and f32, of which the units see TF32.
 #[test]
-fn sixteen_bits() {
+fn wide_elements() {
     let (m, n, k) = (19, 35, 100);
-    let [a, b] = [values(m * k, 1), values(n * k, 2)]
-        .map(|x| x.into_iter().map(bf16::from_f32).collect::<Vec<_>>());
-    let inputs = (MatRef::new(&a, m, k).unwrap().into(), MatRef::new(&b, n, k).unwrap().into());
-    for unit in [&H100_16BIT, &VDPBF16PS, &ARM_BFDOT] {
-        let options =
-            GemmOptions::new().sums(Accumulation { unit: Some(unit), ..Accumulation::F32 });
-        check(inputs, &options.accumulate(1.0), &values(m * n, 3), unit.name());
+    let (x, y) = (values(m * k, 1), values(n * k, 2));
+    let check = |a: MatRef<'_>, b: MatRef<'_>, units: &[&'static Unit]| {
+        for unit in units {
+            let options =
+                GemmOptions::new().sums(Accumulation { unit: Some(unit), ..Accumulation::F32 });
+            check((a.into(), b.into()), &options.accumulate(1.0), &values(m * n, 3), unit.name());
+        }
+    };
+    macro_rules! of {
+        ($as:expr, $units:expr) => {
+            let [a, b] = [&x, &y].map(|x| x.iter().map($as).collect::<Vec<_>>());
+            check(MatRef::new(&a, m, k).unwrap(), MatRef::new(&b, n, k).unwrap(), $units);
+        };
     }
+    of!(|x| bf16::from_f32(*x), &[&H100_16BIT, &VDPBF16PS, &ARM_BFDOT]);
+    of!(|x| *x, &[&A100_TF32, &H100_TF32]);
 }
 
 /// A scale of 1 leaves C where the unit's chain begins; any other makes it join at the end.

@@ -11,13 +11,13 @@ use common::naive::{self, transpose};
 use common::scaling::Source;
 use half::bf16;
 use proptest::prelude::*;
-use quarter::scale::Rule;
+use quarter::scale::{Context, Rule};
 use quarter::slice::QuantStats;
 use quarter::tensor::{
     Cast, MatMut, MatRef, QuantizeOptions, Quantized, StatsLevel, fake_quantize_into, quantize,
     quantize_both, quantize_into, quantize_transposed,
 };
-use quarter::{Granularity, Isa, Rounding};
+use quarter::{FormatId, Granularity, Isa, Rounding};
 
 fn options<'a>() -> QuantizeOptions<'a> {
     QuantizeOptions::new().random(STREAM)
@@ -327,5 +327,39 @@ fn every_cast_of_small_matrices() {
             let values = naive::dequantize(&cast, shape, &want);
             assert!(bits(&fake) == bits(&values), "{cast} of {shape:?}: {fake:?}, not {values:?}");
         }
+    }
+}
+
+/// A margin that takes the scale's power of two below the normal numbers.
+#[test]
+fn a_margin_of_any_size() {
+    let e4m3 = FormatId::F8E4M3.spec();
+    for (margin, amax, want) in [
+        (3, 7.0, 8.0),
+        (-3, 7.0, 512.0),
+        (130, 2f32.powi(-100), 448.0 * 2f32.powi(-30)),
+        (148, f32::MIN_POSITIVE, 448.0 * 2f32.powi(-22)),
+        (150, 1.0, 0.0),
+    ] {
+        let context = Context { margin, ..Context::default() };
+        let got = Rule::TeDelayed.scale(e4m3, amax, &context).scale;
+        assert_eq!(got, want, "margin {margin}, amax {amax:e}");
+    }
+}
+
+/// The tensor's factor of NVFP4, 448 · 6 / amax, is 1 where that is no positive number.
+#[test]
+fn a_global_scale_of_any_amax() {
+    let e2m1 = FormatId::F4E2M1.spec();
+    for (amax, want) in [
+        (2688.0, 1.0),
+        (-5376.0, 0.5),
+        (1e-45, f32::MAX),
+        (0.0, 1.0),
+        (f32::INFINITY, 1.0),
+        (f32::NAN, 1.0),
+    ] {
+        assert_eq!(Rule::Nvfp4.global_scale(e2m1, amax), want, "amax {amax:e}");
+        assert_eq!(Rule::OcpFloor.global_scale(e2m1, amax), 1.0);
     }
 }

@@ -81,7 +81,9 @@ impl Workspace {
             + self.cuts.capacity() * size_of::<usize>()
             + self.segments.capacity() * size_of::<u32>()
             + lines(&self.right)
+            + self.parts.capacity() * size_of::<Part>()
             + self.parts.iter().map(part).sum::<usize>()
+            + self.groups.capacity() * size_of::<Self>()
             + self.groups.iter().map(Self::bytes).sum::<usize>()
     }
 }

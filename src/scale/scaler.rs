@@ -51,7 +51,6 @@ impl Scaler {
             Rule::DeepSeekUe8m0 => native_scale_inv(pow2_ceil(amax.max(1e-4) / max)),
             Rule::DeepGemm => native_scale_inv(at_least(amax, 1e-4) / max),
             Rule::DeepGemmUe8m0 => native_scale_inv(ue8m0_ceil(at_least(amax, 1e-4) / max)),
-            Rule::TeMx if amax == f32::INFINITY => power(254),
             Rule::TeMx if amax.is_nan() => power(e8m0::NAN),
             Rule::TeMx => power(round_up(amax * self.reciprocal)),
             Rule::OcpFloor
@@ -172,8 +171,8 @@ fn power_of_two(e: i64) -> f32 {
     }
 }
 
-/// The exponent field of a finite number rounded up to a power of two: that of 2^−127, the
-/// smallest E8M0 has, is 0.
+/// The exponent field of a number rounded up to a power of two: that of 2^−127, the smallest E8M0
+/// has, is 0, and that of 2^127, the largest, is also Inf's.
 fn round_up(x: f32) -> u8 {
     let (field, mantissa) = (x.to_bits() >> 23, x.to_bits() & MANTISSA);
     let up = if field == 0 { mantissa > 0x40_0000 } else { mantissa > 0 };

@@ -27,7 +27,7 @@ pub struct Path {
 pub const BLOCKINGS: [Blocking; 4] = [
     Blocking { k: 0, m: 0, n: 0 },
     Blocking { k: 1, m: 1, n: 1 },
-    Blocking { k: 64, m: 28, n: 32 },
+    Blocking { k: 64, m: 28, n: 64 },
     Blocking { k: 2048, m: 14, n: 96 },
 ];
 
