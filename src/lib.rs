@@ -33,6 +33,8 @@
 //!   ([`recipe`]).
 //! * **Training**: linear layers under a recipe with their backward, an optimizer, and what is
 //!   around them ([`nn`]).
+//! * **Accuracy**: how far a result is from another, in every usual figure, and inputs that hurt
+//!   ([`accuracy`]).
 //! * **Formats are data.** One row of a table makes a format; yours can be one too
 //!   ([`FormatSpec::custom`]).
 //!

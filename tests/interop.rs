@@ -219,6 +219,44 @@ fn approximate_equality() {
     assert!(relative_eq!(inf, inf) && !relative_eq!(inf, F8E5M2::MAX, max_relative = F8E5M2::MAX));
 }
 
+#[cfg(all(feature = "approx", feature = "std"))]
+#[test]
+fn approximately_equal_tensors() {
+    use ::approx::{abs_diff_eq, relative_eq, ulps_eq};
+    use quarter::tensor::{MatRef, QuantizeOptions, Quantized, Scales, quantize};
+    let x = [1.0_f32, -2.0, 0.0, 300.0];
+    let up = x.map(|x| if x == 300.0 { x.next_up() } else { x });
+    let nan = [f32::NAN; 4];
+    let [a, b, c] = [&x, &up, &nan].map(|x| MatRef::new(x, 2, 2).unwrap());
+    let turned = [1.0_f64, 0.0, -2.0, 300.0];
+    let turned = MatRef::new(&turned, 2, 2).unwrap().transposed();
+    assert!(a == turned && a != b && c != c && a != a.transposed());
+    assert!(!abs_diff_eq!(a, b) && abs_diff_eq!(a, b, epsilon = 2e-4) && abs_diff_eq!(a, turned));
+    assert!(relative_eq!(a, b) && !relative_eq!(a, b, max_relative = 1e-9, epsilon = 0.0));
+    assert!(ulps_eq!(a, b, max_ulps = 1) && !ulps_eq!(a, b, max_ulps = 0));
+    assert!(!abs_diff_eq!(c, c) && !relative_eq!(c, c) && !ulps_eq!(c, c));
+    let wide = MatRef::new(&x, 1, 4).unwrap();
+    assert!(!abs_diff_eq!(a, wide, epsilon = 1e9) && !ulps_eq!(a, wide, max_ulps = 99));
+
+    // The same values by other codes: 0x40 is 2, 0x38 is 1.
+    let tensor = |code: u8, scale_inv: f32, cols: usize| {
+        let scales = Scales::F32 { scale: None, scale_inv: vec![scale_inv] };
+        let codes = vec![code; cols];
+        Quantized::from_parts(FormatId::F8E4M3, (1, cols), Granularity::Tensor, codes, scales)
+            .unwrap()
+    };
+    let (two, same) = (tensor(0x40, 1.0, 3), tensor(0x38, 2.0, 3));
+    assert!(two != same && abs_diff_eq!(two, same, epsilon = 0.0) && ulps_eq!(two, same));
+    let near = tensor(0x38, 2.0_f32.next_up(), 3);
+    assert!(relative_eq!(two, near) && !relative_eq!(two, near, max_relative = 0.0, epsilon = 0.0));
+    assert!(ulps_eq!(two, near, max_ulps = 1, epsilon = 0.0));
+    assert!(!ulps_eq!(two, near, max_ulps = 0, epsilon = 0.0));
+    assert!(!abs_diff_eq!(two, tensor(0x40, 1.0, 4), epsilon = 1e9));
+    let cast = "e4m3:tensor:te-current".parse().unwrap();
+    let quantized = quantize(a, &cast, &QuantizeOptions::new()).unwrap();
+    assert!(relative_eq!(quantized, quantized.clone()));
+}
+
 #[cfg(feature = "arbitrary")]
 #[test]
 fn arbitrary_codes() {

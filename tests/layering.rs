@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Modules in order: each may use itself and those before it.
 const LAYERS: [&str; 12] = [
     "error", "format", "arch", "mma", "slice", "scale", "tensor", "gemm", "recipe", "nn",
-    "interop", "accuracy",
+    "accuracy", "interop",
 ];
 
 /// Exceptions, each with its reason: file, module, what is named.

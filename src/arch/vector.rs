@@ -1,5 +1,6 @@
 //! The kernels of what networks need besides products: reductions, norms, activations, softmax,
-//! loss, update. The list stands once; each instruction set compiles it.
+//! loss, update; and how far one slice is from another. The list stands once; each instruction set
+//! compiles it.
 //!
 //! **Sums** are what [`generic::reduce`](super::generic::reduce) defines. **NaN**: results are the
 //! quiet one without a sign, but for GELU, which keeps that of its argument.
@@ -33,6 +34,48 @@ pub(crate) struct AdamWStep {
     pub lr: f32,
     /// lr · weight decay.
     pub decay: f32,
+}
+
+/// Running sums of a chunk of [`ErrorLanes`].
+pub(crate) const ERROR_LANES: usize = 8;
+
+/// What errors are measured by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct ErrorRule {
+    /// What |y| is multiplied by before its exponent is taken.
+    pub units: f64,
+    /// The smallest normal number of the format.
+    pub low: f64,
+    /// The format's largest power of two.
+    pub high: f64,
+    /// `units` · 2^(man_bits − 1).
+    pub steps: f64,
+    /// The magnitude at which a value is saturated.
+    pub limit: f64,
+    /// The magnitude below which a value is subnormal.
+    pub min_normal: f64,
+}
+
+/// Figures of errors by lane, element i of a chunk in lane i mod 8.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ErrorLanes {
+    pub error: [f64; ERROR_LANES],
+    pub relative: [f64; ERROR_LANES],
+    pub ulps: [f64; ERROR_LANES],
+    pub error_squares: [f64; ERROR_LANES],
+    pub actual_squares: [f64; ERROR_LANES],
+    pub expected_squares: [f64; ERROR_LANES],
+    pub products: [f64; ERROR_LANES],
+    pub max_error: [f64; ERROR_LANES],
+    pub max_relative: [f64; ERROR_LANES],
+    pub max_ulps: [f64; ERROR_LANES],
+    pub odd: [u64; ERROR_LANES],
+    /// y is 0; odd pairs count here too.
+    pub zeros: [u64; ERROR_LANES],
+    pub flushed: [u64; ERROR_LANES],
+    pub from_zero: [u64; ERROR_LANES],
+    pub saturated: [u64; ERROR_LANES],
+    pub subnormal: [u64; ERROR_LANES],
 }
 
 /// Hands the list of kernels to a macro of this module, after `args`: name, module of `generic`,
@@ -70,6 +113,10 @@ macro_rules! each_vector_kernel {
             softmax_backward softmax(p: &[f32], dp: &mut [f32], cols: usize, scale: f32, causal: bool, first: usize);
             /// The loss of each row, and its gradient if it is wanted. Targets are below `vocab`.
             cross_entropy softmax(logits: &[f32], vocab: usize, targets: &[u32], gradient: Option<&mut [f32]>, weight: f32, losses: &mut [f32]);
+            /// Adds how far x is from y to the lanes; x\[0\] is in lane `first` mod 8.
+            errors errors(x: &[f32], y: &[f32], first: usize, rule: &ErrorRule, lanes: &mut ErrorLanes);
+            /// The same of f64.
+            errors_f64 errors(x: &[f64], y: &[f64], first: usize, rule: &ErrorRule, lanes: &mut ErrorLanes);
         }
     };
 }
@@ -105,8 +152,8 @@ macro_rules! compile_vectors {
         $($(#[$doc:meta])* $name:ident $module:ident($($arg:ident: $type:ty),*);)*
     ) => {
         mod vectors {
-            use $crate::arch::generic::{norm, pointwise, reduce, softmax};
-            use $crate::arch::vector::{AdamWStep, RowMoments, Vectors};
+            use $crate::arch::generic::{errors, norm, pointwise, reduce, softmax};
+            use $crate::arch::vector::{AdamWStep, ErrorLanes, ErrorRule, RowMoments, Vectors};
             use half::bf16;
 
             pub(in crate::arch) const VECTORS: Vectors = Vectors { $($name),* };

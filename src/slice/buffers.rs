@@ -153,6 +153,15 @@ impl<'a> Values<'a> {
         }
     }
 
+    /// The element at `i` as f64, exactly.
+    #[cfg(feature = "std")]
+    pub(crate) fn get_f64(&self, i: usize) -> f64 {
+        match self {
+            Self::F64(s) => s[i],
+            Self::F32(_) | Self::F16(_) | Self::Bf16(_) => self.get_f32(i).into(),
+        }
+    }
+
     pub(super) const fn element_size(&self) -> usize {
         match self {
             Self::F64(_) => 8,

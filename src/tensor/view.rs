@@ -239,6 +239,25 @@ impl<'a> MatRef<'a> {
     }
 }
 
+impl PartialEq for MatRef<'_> {
+    /// The same shape and equal values, exactly, whatever the types and strides; NaN equals nothing.
+    fn eq(&self, other: &Self) -> bool {
+        self.shape() == other.shape() && self.pairs(other).all(|(x, y)| x == y)
+    }
+}
+
+impl MatRef<'_> {
+    /// The elements of two matrices of one shape, row by row, exactly.
+    pub(crate) fn pairs(&self, other: &Self) -> impl Iterator<Item = (f64, f64)> {
+        let get = |matrix: &Self, row: usize, col: usize| {
+            matrix.values.get_f64(row * matrix.row_stride + col * matrix.col_stride)
+        };
+        let at = |row| (0..self.cols).map(move |col| (row, col));
+        let places = (0..self.rows).flat_map(at);
+        places.map(move |(row, col)| (get(self, row, col), get(other, row, col)))
+    }
+}
+
 /// The piece of a row that was made f32 last: of a short row it is wanted twice. One for each source.
 pub(super) struct Widened {
     values: Vec<f32>,

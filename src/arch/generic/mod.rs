@@ -9,6 +9,8 @@ pub(super) mod amax;
 pub(super) mod count;
 pub(super) mod decode;
 pub(super) mod encode;
+#[cfg(feature = "std")]
+pub(in crate::arch) mod errors;
 pub(super) mod math;
 pub(super) mod narrow;
 #[cfg(feature = "std")]

@@ -1,7 +1,10 @@
-//! `proptest`: `any::<F8E4M3>()` is any code; strategies here pick a class of values.
+//! `proptest`: `any::<F8E4M3>()` is any code; strategies here pick a class of values, or draw
+//! matrices that hurt ([`tensor`](fn@tensor)).
 //!
 //! They serve every [`Format`], `half::bf16` and `half::f16` too, and shrink toward the smallest
 //! positive value of the class. Codes are drawn uniformly, so magnitudes are log-uniform.
+
+mod tensor;
 
 use crate::format::types::*;
 use crate::{Code, Format};
@@ -9,6 +12,7 @@ use core::ops::RangeInclusive;
 use proptest::arbitrary::Arbitrary;
 use proptest::prelude::any;
 use proptest::strategy::{Map, Strategy};
+pub use tensor::{Matrix, Shrinking, Tensors, any_tensor, tensor};
 
 /// Any code: NaN, infinities, zeros and subnormals included.
 pub fn codes<T: Format + core::fmt::Debug>() -> impl Strategy<Value = T> + Clone {
