@@ -48,7 +48,7 @@ fn merge(all: &Mutex<Table>, here: Table) {
     }
 }
 
-/// Prints and checks: no maximum may be below `least`.
+/// Prints and checks: no maximum may be below `least`, a quarter of it in a thin run.
 fn show(title: &str, table: Mutex<Table>, least: impl Fn(&str) -> f64) {
     let table = table.into_inner().unwrap();
     println!("{title:44} {:>9} {:>10}", "checked", "err/bound");
@@ -58,7 +58,8 @@ fn show(title: &str, table: Mutex<Table>, least: impl Fn(&str) -> f64) {
     let all: u64 = table.values().map(|seen| seen.count).sum();
     println!("{all} in all, no violation");
     for (name, seen) in &table {
-        assert!(seen.most >= least(name), "{name}: nothing comes near its bound: {seen:?}");
+        let least = least(name) * if share(16) == 1 { 0.25 } else { 1.0 };
+        assert!(seen.most >= least, "{name}: nothing comes near its bound: {seen:?}");
     }
 }
 

@@ -325,6 +325,14 @@ fn one_k_counted_twice() {
     case.planted(&wrong, &Symptom::TermTwice { k: 255 }, &["k = 255", "twice"]);
 }
 
+/// Half of a product looks like sums that are cut off, too.
+#[test]
+fn scale_of_a_product_off_by_a_power_of_two() {
+    let case = Case::new(512, TENSORS);
+    let wrong: Vec<f32> = case.right().iter().map(|x| x / 2.0).collect();
+    case.planted(&wrong, &Symptom::PowerOfTwo { power: -1 }, &["off by 2^-1"]);
+}
+
 #[test]
 fn scale_of_a_product_applied_twice_never_or_inverted() {
     let case = Case::new(128, TENSORS);

@@ -246,6 +246,17 @@ fn any_order_is_wider() {
     assert!(most > 0.05);
 }
 
+/// Whether an emulator runs this, which takes ten times as long.
+fn thin() -> bool {
+    common::sweep() == common::Sweep::Thin
+}
+
+/// All spreads with their numbers, in a thin run one of them.
+fn some_spreads(i: usize) -> impl Iterator<Item = (usize, Spread)> {
+    let all = SPREADS.into_iter().enumerate();
+    all.filter(move |(n, _)| !thin() || *n == i % SPREADS.len())
+}
+
 /// Every preset × pass, with alpha, C, bias, an activation and every type of output.
 #[test]
 fn presets_keep_a4() {
@@ -257,7 +268,7 @@ fn presets_keep_a4() {
         let gemm = *preset().gemm(*pass);
         let casts = [gemm.a.to_string(), gemm.b.to_string()];
         let mut here = Found::default();
-        for (n, spread) in SPREADS.into_iter().enumerate() {
+        for (n, spread) in some_spreads(i) {
             for k in [64, 200, 1500] {
                 let [values, factors] = operands(spread, k, [&casts[0], &casts[1]]);
                 let calls = calls(gemm.sums, (n + k) as u64);
@@ -267,7 +278,7 @@ fn presets_keep_a4() {
         join(&table, &format!("{name} {pass}"), here);
     });
     for (name, found) in show("presets and passes", table) {
-        assert!(found.a2 > 0.1 && found.a4 > 0.1, "{name}: {found:?}");
+        assert!(thin() || found.a2 > 0.1 && found.a4 > 0.1, "{name}: {found:?}");
     }
 }
 
@@ -336,7 +347,7 @@ fn units_keep_a5_in_products() {
         let unit = UNITS[i];
         let mut here = Found::default();
         for (n, casts) in casts_of(unit).iter().enumerate() {
-            for (m, spread) in SPREADS.into_iter().enumerate() {
+            for (m, spread) in some_spreads(i + n) {
                 let k = [40, 128, 300, 1024][(n + m) % 4];
                 let [values, factors] = operands(spread, k, [&casts[0], &casts[1]]);
                 let split = (m % 3 == 1).then_some(3);
@@ -359,6 +370,6 @@ fn units_keep_a5_in_products() {
         join(&table, unit.name(), here);
     });
     for (name, found) in show("units", table) {
-        assert!(found.a2 > 0.1, "{name}: {found:?}");
+        assert!(thin() || found.a2 > 0.1, "{name}: {found:?}");
     }
 }

@@ -96,12 +96,7 @@ impl<'a> Numbers<'a> {
             Kind::Values(values) => read(values, kernels, at, dst),
             Kind::Codes(spec, codes) => {
                 // Neither length nor width is wrong.
-                let _ = decode(
-                    &spec,
-                    &codes[at..at + len],
-                    &mut *dst,
-                    &DecodeOptions::new().threads(1),
-                );
+                let _ = decode(&spec, &codes[at..at + len], &mut *dst, &alone());
             }
             Kind::Matrix(matrix) => by_rows(&matrix, at, dst, |values, start, stride, dst| {
                 if stride == 1 {
@@ -134,12 +129,7 @@ impl<'a> Numbers<'a> {
             Kind::Values(values) => fill(values, at, 1, dst),
             Kind::Codes(spec, codes) => {
                 // Neither length nor width is wrong.
-                let _ = decode(
-                    &spec,
-                    &codes[at..at + len],
-                    &mut *dst,
-                    &DecodeOptions::new().threads(1),
-                );
+                let _ = decode(&spec, &codes[at..at + len], &mut *dst, &alone());
             }
             Kind::Matrix(matrix) => by_rows(&matrix, at, dst, fill),
         }
@@ -223,4 +213,9 @@ impl<'a> From<MatRef<'a>> for Numbers<'a> {
         }
         Self(Kind::Matrix(matrix))
     }
+}
+
+/// On this thread: pieces are what threads share.
+fn alone() -> DecodeOptions {
+    DecodeOptions::new().threads(1)
 }

@@ -191,14 +191,19 @@ kernel_table! {
     /// Lane r of line i becomes the i-th 32-bit word of row r, zeros beyond its end; `swap`
     /// exchanges the halves of each. Begins to fetch `ahead` into the second-level cache.
     lanes(rows: &[&[u8]; LANES], swap: bool, ahead: &[u8], out: &mut [Line]);
+    /// Lane r of line i becomes word `i · stride + r`, for r below `rows`; zeros in the others.
+    columns(rows: usize, stride: usize, src: &[u32], out: &mut [Line]);
+    /// The same of pairs of half-words: row 2i in the high half, row 2i + 1 in the low one, zeros
+    /// from row `k` on.
+    column_pairs(rows: usize, stride: usize, k: usize, src: &[u16], out: &mut [Line]);
     /// Quads of codes → two lines of pairs each, or four lines of f32, times the powers of two of
     /// `fold`; with those, and as pairs, none may be subnormal.
     expand(d: &Decoder, fold: Option<Fold<'_>>, pairs: bool, quads: &[Line], out: &mut [Line]);
     /// Pairs of bf16 → f32, two lines each.
     split(pairs: &[Line], out: &mut [Line]);
     /// The smallest and largest magnitude that is not zero, Inf or NaN, as bf16 bits; (0xffff, 0)
-    /// if there is none.
-    range_bf16(src: &[u16]) -> (u16, u16);
+    /// if there is none. Of `lines` runs of `n` elements, each `distance` from the one before.
+    range_bf16(lines: usize, distance: usize, n: usize, src: &[u16]) -> (u16, u16);
     /// Adds the products of a tile's panels to its sums.
     tile(t: &Tile<'_>, sums: &mut Sums);
     /// Continues the chains `p` of a few rows, and joins those that end.
@@ -275,9 +280,11 @@ macro_rules! compile_kernels {
                 chain units::chain(t: &Chain<'_>, c: &mut Accumulators) -> ();
                 transpose_u8 transpose::transpose(rows: usize, cols: usize, s: &[u8], d: &mut [u8]) -> ();
                 lanes panel::lanes(rows: &[&[u8]; LANES], swap: bool, ahead: &[u8], out: &mut [Line]) -> ();
+                columns panel::columns(rows: usize, stride: usize, s: &[u32], out: &mut [Line]) -> ();
+                column_pairs panel::column_pairs(rows: usize, stride: usize, k: usize, s: &[u16], out: &mut [Line]) -> ();
                 expand panel::expand(d: &Decoder, fold: Option<Fold<'_>>, pairs: bool, quads: &[Line], out: &mut [Line]) -> ();
                 split panel::split(pairs: &[Line], out: &mut [Line]) -> ();
-                range_bf16 panel::range_bf16(s: &[u16]) -> (u16, u16);
+                range_bf16 panel::range_bf16(lines: usize, distance: usize, n: usize, s: &[u16]) -> (u16, u16);
                 tile tile::tile<FUSED>(t: &Tile<'_>, sums: &mut Sums) -> ();
                 thin tile::thin<FUSED>(t: &Thin<'_>, p: &mut WideSums, sums: &mut WideSums) -> ();
                 finish tile::finish<FUSED>(f: &Finish<'_>, rows: usize, sums: &mut Sums) -> ();

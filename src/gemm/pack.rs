@@ -155,40 +155,31 @@ impl Elementwise<'_> {
         let start = |row: usize| row * row_stride + k.0 * col_stride;
         let n = k.1 - k.0;
         let mut lines = [&[][..]; LANES];
+        // What the next panel is of, where that follows.
+        let ahead = if row_stride == n { (rows.1 - rows.0) * n } else { 0 };
         match (values, kind) {
             (Values::Bf16(values), Kind::Bf16) if col_stride == 1 => {
                 for (row, line) in (rows.0..rows.1).zip(&mut lines) {
                     *line = bytes(&values[start(row)..start(row) + n]);
                 }
-                kernels.lanes(&lines, true, &[], out);
+                kernels.lanes(&lines, true, bytes(next_rows(values, start(rows.1), ahead)), out);
             }
             (Values::F32(values), Kind::F32) if col_stride == 1 => {
                 for (row, line) in (rows.0..rows.1).zip(&mut lines) {
                     *line = bytes(&values[start(row)..start(row) + n]);
                 }
-                kernels.lanes(&lines, false, &[], out);
+                kernels.lanes(&lines, false, bytes(next_rows(values, start(rows.1), ahead)), out);
             }
+            // What a line needs lies side by side, as in a transpose.
             (Values::Bf16(values), Kind::Bf16) if row_stride == 1 => {
-                // What a line needs lies side by side, as in a transpose.
-                let height = rows.1 - rows.0;
-                let column = |k: usize| &values[start(rows.0) + k * col_stride..][..height];
-                out.fill(Line::ZERO);
-                for k in 0..n {
-                    let lanes = out[k / 2].0.iter_mut().zip(column(k));
-                    if k.is_multiple_of(2) {
-                        lanes.for_each(|(lane, x)| *lane = u32::from(x.to_bits()) << 16);
-                    } else {
-                        lanes.for_each(|(lane, x)| *lane |= u32::from(x.to_bits()));
-                    }
-                }
+                let from = to_codes(values.get(start(rows.0)..).unwrap_or_default());
+                kernels.column_pairs(rows.1 - rows.0, col_stride, n, from, out);
             }
             (Values::F32(values), Kind::F32) if row_stride == 1 => {
-                let height = rows.1 - rows.0;
-                out.fill(Line::ZERO);
-                for (k, line) in (0..n).zip(out) {
-                    let at = start(rows.0) + k * col_stride;
-                    line.0[..height].copy_from_slice(to_codes(&values[at..at + height]));
-                }
+                let from = to_codes(values.get(start(rows.0)..).unwrap_or_default());
+                let (lines, beyond) = out.split_at_mut(n.min(out.len()));
+                kernels.columns(rows.1 - rows.0, col_stride, from, lines);
+                beyond.fill(Line::ZERO);
             }
             (Values::Bf16(values), Kind::Bf16) => {
                 let bits = |i: usize| u32::from(values[i].to_bits());
@@ -210,4 +201,10 @@ impl Elementwise<'_> {
             }
         }
     }
+}
+
+/// At most so many elements from a place on.
+fn next_rows<T>(values: &[T], from: usize, most: usize) -> &[T] {
+    let rest = values.get(from..).unwrap_or_default();
+    &rest[..most.min(rest.len())]
 }

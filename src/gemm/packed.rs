@@ -119,7 +119,7 @@ impl Packed {
         });
         let range = match operand.elements {
             Elements::Values(values) => match values.parts().0 {
-                Values::Bf16(slice) => kernels.range_bf16(to_codes(slice)),
+                Values::Bf16(slice) => kernels.range_bf16(1, 0, slice.len(), to_codes(slice)),
                 Values::F64(_) | Values::F32(_) | Values::F16(_) => (u16::MAX, 0),
             },
             Elements::Codes { .. } | Elements::Packed(_) => (u16::MAX, 0),

@@ -211,11 +211,9 @@ fn magnitudes(kernels: &Kernels, operand: &Operand<'_>, threads: usize) -> Optio
                 } else {
                     ((operand.rows, row_stride), (operand.k, col_stride))
                 };
-                let range = |lines: (usize, usize)| {
-                    join_ranges((lines.0..lines.1).map(|line| {
-                        let elements = &slice[line * distance..][..(n - 1) * step + 1];
-                        kernels.range_bf16(to_codes(elements))
-                    }))
+                let range = |(from, to): (usize, usize)| {
+                    let elements = to_codes(&slice[from * distance..]);
+                    kernels.range_bf16(to - from, distance, (n - 1) * step + 1, elements)
                 };
                 between(in_parts((0, lines), parts(operand.rows * operand.k, threads), &range))
             }

@@ -91,7 +91,9 @@ impl Prepared<'_> {
                 let flat = if transposed { values.transposed() } else { values };
                 let held = match flat.source_type() {
                     SourceType::Bf16 => Held::Bf16(Arc::new(flat.to_bf16(1, Isa::best())?)),
-                    SourceType::F32 | SourceType::F16 => Held::F32(Arc::new(flat.to_f32())),
+                    SourceType::F32 | SourceType::F16 => {
+                        Held::F32(Arc::new(flat.f32s().into_owned()))
+                    }
                 };
                 Prepared::Kept(Kept { values: held, shape: flat.shape(), transposed })
             }

@@ -3,6 +3,7 @@
 
 use super::report::Bin;
 use super::source::Element;
+use quarter::accuracy::exponent;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -116,16 +117,6 @@ impl Stats {
     }
 }
 
-/// ⌊log2 x⌋ of a positive finite number.
-#[must_use]
-pub const fn exponent(x: f64) -> i32 {
-    let bits = x.to_bits();
-    match bits >> 52 {
-        0 => LOWEST + 63 - bits.leading_zeros() as i32,
-        field => field as i32 - 1023,
-    }
-}
-
 /// What `run` makes of each chunk of so many elements, in order; on the threads of the pool if we
 /// are in one.
 pub fn in_order<R: Send>(len: usize, run: impl Fn(Range<usize>) -> R + Send + Sync) -> Vec<R> {
@@ -134,18 +125,4 @@ pub fn in_order<R: Send>(len: usize, run: impl Fn(Range<usize>) -> R + Send + Sy
         return (0..len.div_ceil(CHUNK)).into_par_iter().map(chunk).collect();
     }
     (0..len.div_ceil(CHUNK)).map(chunk).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn exponents() {
-        for e in LOWEST + 1..=1023 {
-            let x = if e < -1022 { f64::from_bits(1 << (e - LOWEST)) } else { 2_f64.powi(e) };
-            assert_eq!(exponent(x), e);
-            assert_eq!(exponent(f64::from_bits(x.to_bits() - 1)), e - 1, "below 2^{e}");
-        }
-    }
 }

@@ -1,9 +1,9 @@
 //! What is found, for a terminal.
 
 use super::report::{Bin, CastReport, Report, TensorReport};
-use super::stats::exponent;
 use crate::checkpoint::header::show;
 use quarter::FormatId;
+use quarter::accuracy::exponent;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 

@@ -28,11 +28,13 @@ impl GemmBound<'_> {
         let mut look: Vec<Element> = violation.elements().to_vec();
         look.sort_by(|x, y| y.part().total_cmp(&x.part()));
         look.truncate(LOOK);
+        // What errors alone show comes before a guess at the accumulator.
+        let open = matches!(violation.symptoms[..], [] | [Symptom::TowardZero]);
         let trials = [
             self.one_term(&look),
             self.scales_of(&look),
             self.bias_of(&look),
-            self.narrow(&violation),
+            if open { self.narrow(&violation) } else { None },
         ];
         if let Some(found) = trials.into_iter().flatten().next() {
             violation.symptoms = std::vec![found];

@@ -30,29 +30,35 @@ fn largest(scale: f32, x: &[f32]) -> f32 {
     lanes[0]
 }
 
-/// How many columns a row sees.
+/// How many columns a row sees; and that rounded up to whole runs of lanes, if there are as many:
+/// a few elements more take less time than those that are left of a vector, and zeros add nothing.
 #[inline(always)]
-fn visible(cols: usize, causal: bool, row: usize) -> usize {
-    if causal { row % cols + 1 } else { cols }
+fn visible(cols: usize, causal: bool, row: usize) -> (usize, usize) {
+    let seen = if causal { row % cols + 1 } else { cols };
+    (seen, seen.next_multiple_of(LANES).min(cols))
 }
 
 /// Each row becomes exp(scale·x − max) / Σ over what it sees, and +0 beyond.
 #[inline(always)]
 pub(crate) fn softmax(x: &mut [f32], cols: usize, scale: f32, causal: bool, first: usize) {
     for (row, x) in x.chunks_exact_mut(cols).enumerate() {
-        let (x, hidden) = x.split_at_mut(visible(cols, causal, first + row));
-        let max = largest(scale, x);
+        let (seen, run) = visible(cols, causal, first + row);
+        let max = largest(scale, &x[..seen]);
+        x[seen..].fill(0.0);
+        let x = &mut x[..run];
         let mut total = 0.0;
-        for x in x.chunks_mut(CHUNK) {
+        for (i, x) in x.chunks_mut(CHUNK).enumerate() {
             for x in x.iter_mut() {
                 *x = exp(scale * *x - max);
             }
+            let end = x.len().min(seen - i * CHUNK);
+            x[end..].fill(0.0);
             total += sum_by(x, x, x, |x, _, _| x);
         }
-        for x in x {
+        for x in x.iter_mut() {
             *x = quiet(*x / total);
         }
-        hidden.fill(0.0);
+        x[seen..].fill(0.0);
     }
 }
 
@@ -67,13 +73,14 @@ pub(crate) fn softmax_backward(
     first: usize,
 ) {
     for (row, (p, dp)) in p.chunks_exact(cols).zip(dp.chunks_exact_mut(cols)).enumerate() {
-        let seen = visible(cols, causal, first + row);
-        let (p, (dp, hidden)) = (&p[..seen], dp.split_at_mut(seen));
-        let sum = sum_by(p, dp, dp, |p, dp, _| p * dp);
-        for (p, dp) in p.iter().zip(dp) {
+        let (seen, run) = visible(cols, causal, first + row);
+        dp[seen..].fill(0.0);
+        let (p, now) = (&p[..run], &mut dp[..run]);
+        let sum = sum_by(p, now, now, |p, dp, _| p * dp);
+        for (p, dp) in p.iter().zip(now) {
             *dp = quiet(scale * (p * (*dp - sum)));
         }
-        hidden.fill(0.0);
+        dp[seen..run].fill(0.0);
     }
 }
 

@@ -5,7 +5,7 @@
 use super::avx512_decode::{decode_bf16, decode_f32};
 use super::avx512_encode::{bf16_to_f32, encode_bf16, encode_groups, encode_u8, encode_u16};
 use super::avx512_groups::{amax, amax_groups, scale_groups, unscale_groups};
-use super::avx512_panel::{expand, lanes};
+use super::avx512_panel::{column_pairs, columns, expand, lanes};
 use super::avx512_thin::thin_bf16;
 use super::avx512_tile::{tile, tile_bf16};
 use super::avx512_transpose::transpose_u8;
@@ -37,6 +37,8 @@ pub(in crate::arch) const KERNELS: Kernels = Kernels {
     encode_groups,
     transpose_u8,
     lanes,
+    columns,
+    column_pairs,
     expand,
     tile,
     chain,

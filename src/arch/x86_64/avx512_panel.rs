@@ -3,7 +3,7 @@
 
 use super::avx512::{get, portable, put};
 use super::avx512_decode::Tables;
-use super::fetch_far;
+use super::{fetch_far, fetch_line};
 use crate::arch::decoder::Decoder;
 use crate::arch::tile::{Fold, LANES, Line};
 use core::arch::x86_64::*;
@@ -108,6 +108,57 @@ fn transpose(r: &mut [__m512i; LANES]) {
         r[8 + j] = _mm512_shuffle_i32x4::<0xdd>(ab, cd);
         r[12 + j] = _mm512_shuffle_i32x4::<0xdd>(ab_2, cd_2);
     }
+}
+
+/// Rows ahead that are fetched where each is far from the next.
+const FAR: usize = 32;
+
+/// Rows that follow each other are far apart in memory, where nobody but us foresees the next one.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,popcnt")]
+pub(super) fn columns(rows: usize, stride: usize, src: &[u32], out: &mut [Line]) {
+    let mask = lanes_below(rows);
+    let whole = whole_rows(src.len(), stride).min(out.len());
+    let (first, rest) = out.split_at_mut(whole);
+    for (i, line) in first.iter_mut().enumerate() {
+        let Some(words) = src[i * stride..].first_chunk::<LANES>() else { return };
+        fetch_line::<_MM_HINT_T1>(words.as_ptr().wrapping_add(FAR * stride).cast());
+        put(&mut line.0, _mm512_maskz_mov_epi32(mask, get(words)), false);
+    }
+    portable::columns(rows, stride, src.get(whole * stride..).unwrap_or_default(), rest);
+}
+
+/// As [`columns`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,popcnt")]
+pub(super) fn column_pairs(rows: usize, stride: usize, k: usize, src: &[u16], out: &mut [Line]) {
+    let mask = lanes_below(rows);
+    let whole = (whole_rows(src.len(), stride).min(k) / 2).min(out.len());
+    let (first, rest) = out.split_at_mut(whole);
+    for (i, line) in first.iter_mut().enumerate() {
+        let row = |k: usize| src[k * stride..].first_chunk::<LANES>();
+        let (Some(high), Some(low)) = (row(2 * i), row(2 * i + 1)) else { return };
+        for half in [high, low] {
+            fetch_line::<_MM_HINT_T1>(half.as_ptr().wrapping_add(FAR * stride).cast());
+        }
+        let mut pairs = [0; LANES];
+        for r in 0..LANES {
+            pairs[r] = u32::from(high[r]) << 16 | u32::from(low[r]);
+        }
+        put(&mut line.0, _mm512_maskz_mov_epi32(mask, get(&pairs)), false);
+    }
+    let beyond = src.get(2 * whole * stride..).unwrap_or_default();
+    portable::column_pairs(rows, stride, k - 2 * whole, beyond, rest);
+}
+
+/// Rows from which sixteen elements can be read.
+const fn whole_rows(len: usize, stride: usize) -> usize {
+    match len.checked_sub(LANES) {
+        Some(last) if stride > 0 => last / stride + 1,
+        Some(_) | None => 0,
+    }
+}
+
+const fn lanes_below(rows: usize) -> u16 {
+    if rows < LANES { (1 << rows) - 1 } else { u16::MAX }
 }
 
 /// For each word of a quad, its first pair of codes and its second one as bf16, from the low bytes

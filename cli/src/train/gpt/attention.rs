@@ -159,8 +159,7 @@ fn each_row(
     exec: Exec,
     run: impl Fn(&mut Scratch, usize, &mut [f32]) -> Result<()> + Sync,
 ) -> Result<()> {
-    // Outside a pool rayon would build a global one.
-    if exec == exec.threads(1) || rayon::current_thread_index().is_none() {
+    if !super::shared(exec) {
         let mut scratch = Scratch::default();
         let mut rows = out.chunks_exact_mut(elements).enumerate();
         return rows.try_for_each(|(row, out)| run(&mut scratch, row, out));

@@ -5,6 +5,7 @@ use super::{Buffer, EPS, Shape, attention};
 use quarter::Result;
 use quarter::nn::{self, Linear, Param, RowMoments, Saved, Step};
 use quarter::tensor::{MatMut, MatRef};
+use rayon::prelude::*;
 
 /// A layer norm with a gain, without a bias.
 #[derive(Debug)]
@@ -74,6 +75,16 @@ impl Scratch {
         self.narrow.iter_mut().for_each(|x| x.resize(n, 0.0));
         self.wide.iter_mut().for_each(|x| x.resize(4 * n, 0.0));
     }
+}
+
+/// The same numbers, copied by all threads.
+fn copy(x: &[f32], step: &Step<'_>) -> Vec<f32> {
+    if !super::shared(step.exec) {
+        return x.to_vec();
+    }
+    let mut copy = Vec::new();
+    x.par_iter().copied().with_min_len(1 << 16).collect_into_vec(&mut copy);
+    copy
 }
 
 /// A block's parameters.
@@ -163,7 +174,7 @@ impl Block {
         let (rows, width) = (shape.rows(), shape.width);
         let Scratch { narrow: [narrow, y], wide: [wide, _], clock } = scratch;
 
-        let first = x.to_vec();
+        let first = copy(x, step);
         clock.lap(Part::Residual);
         let moments1 = self.norm1.forward(x, narrow, step)?;
         clock.lap(Part::Norm);
@@ -178,7 +189,7 @@ impl Block {
         clock.lap(Part::Linear);
         nn::add_into(y, x, step.exec)?;
 
-        let second = x.to_vec();
+        let second = copy(x, step);
         clock.lap(Part::Residual);
         let moments2 = self.norm2.forward(x, narrow, step)?;
         clock.lap(Part::Norm);

@@ -1,7 +1,8 @@
 //! x = wte\[byte\] + wpe\[place\].
 
 use super::{Size, VOCAB};
-use quarter::nn::Param;
+use quarter::nn::{Exec, Param};
+use rayon::prelude::*;
 
 /// Vectors of the bytes and of the places.
 #[derive(Debug)]
@@ -33,27 +34,41 @@ impl Embedding {
     }
 
     /// Rows of `tokens` bytes each.
-    pub fn forward(&self, bytes: &[u32], tokens: usize) -> Vec<f32> {
+    pub fn forward(&self, bytes: &[u32], tokens: usize, exec: Exec) -> Vec<f32> {
         let width = self.width;
         let mut x = vec![0.0; bytes.len() * width];
-        for (i, (x, byte)) in x.chunks_exact_mut(width).zip(bytes).enumerate() {
-            let byte = &self.wte[0][*byte as usize * width..][..width];
+        let one = |(i, x): (usize, &mut [f32])| {
+            let byte = &self.wte[0][bytes[i] as usize * width..][..width];
             let place = &self.wpe[0][i % tokens * width..][..width];
             for ((x, a), b) in x.iter_mut().zip(byte).zip(place) {
                 *x = a + b;
             }
+        };
+        if super::shared(exec) {
+            x.par_chunks_exact_mut(width).enumerate().with_min_len(tokens).for_each(one);
+        } else {
+            x.chunks_exact_mut(width).enumerate().for_each(one);
         }
         x
     }
 
     /// Adds the gradients of the tokens in ascending order.
-    pub fn backward(&mut self, bytes: &[u32], tokens: usize, dx: &[f32]) {
+    pub fn backward(&mut self, bytes: &[u32], tokens: usize, dx: &[f32], exec: Exec) {
         let width = self.width;
-        for (i, (dx, byte)) in dx.chunks_exact(width).zip(bytes).enumerate() {
-            let byte = &mut self.wte[1][*byte as usize * width..][..width];
-            byte.iter_mut().zip(dx).for_each(|(sum, x)| *sum += x);
-            let place = &mut self.wpe[1][i % tokens * width..][..width];
-            place.iter_mut().zip(dx).for_each(|(sum, x)| *sum += x);
+        let (wte, wpe) = (&mut self.wte[1], &mut self.wpe[1]);
+        let add = |grad: &mut [f32], row: &(dyn Fn(usize) -> usize + Sync)| {
+            for (i, dx) in dx.chunks_exact(width).enumerate() {
+                let sums = &mut grad[row(i) * width..][..width];
+                sums.iter_mut().zip(dx).for_each(|(sum, x)| *sum += x);
+            }
+        };
+        let mut of_bytes = || add(wte, &|i| bytes[i] as usize);
+        let mut of_places = || add(wpe, &|i| i % tokens);
+        if super::shared(exec) {
+            rayon::join(of_bytes, of_places);
+        } else {
+            of_bytes();
+            of_places();
         }
     }
 }

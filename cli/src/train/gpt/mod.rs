@@ -25,7 +25,7 @@ use buffer::Buffer;
 use embedding::Embedding;
 use quarter::RandomStream;
 use quarter::Result;
-use quarter::nn::{self, Linear, Param, Skip, Step};
+use quarter::nn::{self, Exec, Linear, Param, Skip, Step};
 use quarter::recipe::{Operand, Recipe, RecipeState};
 use quarter::tensor::{MatMut, MatRef};
 use serde::{Deserialize, Serialize};
@@ -89,6 +89,11 @@ impl Shape {
     const fn rows(&self) -> usize {
         self.batch * self.tokens
     }
+}
+
+/// Whether work may be shared by the threads of a pool: outside of one rayon would build its own.
+fn shared(exec: Exec) -> bool {
+    exec != exec.threads(1) && rayon::current_thread_index().is_some()
 }
 
 /// The model, its gradients, and nothing of the optimizer.
@@ -217,7 +222,7 @@ impl Gpt {
 
         // Forward.
         self.scratch.clock.start();
-        let mut x = self.embedding.forward(inputs, shape.tokens);
+        let mut x = self.embedding.forward(inputs, shape.tokens, step.exec);
         self.scratch.clock.lap(Part::Embedding);
         self.scratch.fit(&shape);
         let mut kept: Vec<Kept> = Vec::with_capacity(self.blocks.len());
@@ -250,7 +255,7 @@ impl Gpt {
         for (block, kept) in self.blocks.iter_mut().zip(kept).rev() {
             block.backward(&mut dx, kept, &shape, &mut self.scratch, step)?;
         }
-        self.embedding.backward(inputs, shape.tokens, &dx);
+        self.embedding.backward(inputs, shape.tokens, &dx, step.exec);
         self.scratch.clock.lap(Part::Embedding);
         Ok((loss, bytes as u64))
     }
@@ -262,7 +267,7 @@ impl Gpt {
     pub fn infer(&mut self, inputs: &[u32], batch: usize, step: &mut Step<'_>) -> Result<Vec<f32>> {
         let shape = self.shape(batch, inputs.len() / batch.max(1));
         let (rows, width) = (shape.rows(), shape.width);
-        let mut x = self.embedding.forward(inputs, shape.tokens);
+        let mut x = self.embedding.forward(inputs, shape.tokens, step.exec);
         self.scratch.fit(&shape);
         for block in &mut self.blocks {
             block.infer(&mut x, &shape, &mut self.scratch, step)?;
