@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 /// M and N.
-const SIDE: usize = 8;
+const SHAPE: (usize, usize) = (8, 4);
 /// The interval of promotion, as libraries have it.
 const PROMOTE: u32 = 128;
 
@@ -114,12 +114,13 @@ fn sweep(
     k: usize,
 ) -> anyhow::Result<Vec<Product>> {
     let seeds = [2, 3].map(|n| plan.seed.wrapping_mul(2).wrapping_add(n));
-    let [x, y] = seeds.map(|seed| distribution.matrix(SIDE, k, seed));
+    let (m, n) = SHAPE;
+    let (x, y) = (distribution.matrix(m, k, seeds[0]), distribution.matrix(n, k, seeds[1]));
     let magnitude = |i: usize| {
-        let rows = x[i / SIDE * k..].iter().zip(&y[i % SIDE * k..]).take(k);
+        let rows = x[i / n * k..].iter().zip(&y[i % n * k..]).take(k);
         rows.map(|(x, y)| (f64::from(*x) * f64::from(*y)).abs()).sum::<f64>()
     };
-    let magnitudes: Vec<f64> = (0..SIDE * SIDE).map(magnitude).collect();
+    let magnitudes: Vec<f64> = (0..m * n).map(magnitude).collect();
     let product = |way: &Way<'_>| {
         measure(way, plan.pass, [&x, &y], k, &magnitudes)
             .map(|product| Product { distribution: hyphens(distribution), ..product })
@@ -136,12 +137,13 @@ fn measure(
     magnitudes: &[f64],
 ) -> quarter::Result<Product> {
     let gemm = way.recipe.gemm(pass);
-    let (x, y) = (MatRef::new(x, SIDE, k)?, MatRef::new(y, SIDE, k)?);
+    let (m, n) = SHAPE;
+    let (x, y) = (MatRef::new(x, m, k)?, MatRef::new(y, n, k)?);
     let casts = QuantizeOptions::new().threads(1);
     let (a, b) = (gemm.a.prepare(x, false, &casts)?, gemm.b.prepare(y, false, &casts)?);
-    let mut actual = vec![0.0_f32; SIDE * SIDE];
+    let mut actual = vec![0.0_f32; m * n];
     let options = GemmOptions::new().sums(way.sums).threads(1);
-    gemm_nt(a.input()?, b.input()?, MatMut::new(&mut actual, SIDE, SIDE)?, &options)?;
+    gemm_nt(a.input()?, b.input()?, MatMut::new(&mut actual, m, n)?, &options)?;
     let of_codes =
         GemmBound::new(Operand::exact(a.input()?)?, Operand::exact(b.input()?)?, way.sums)?;
     let of_source =
@@ -165,7 +167,7 @@ fn measure(
     let f32 = CompareOptions::new(FormatId::F32.spec()).threads(1);
     for (alone, gemm) in [(false, of_source), (true, of_codes)] {
         let (expected, bounds) = gemm.all();
-        let held = check_matrix(&actual, &expected, SIDE, |row, col| bounds[row * SIDE + col]);
+        let held = check_matrix(&actual, &expected, n, |row, col| bounds[row * n + col]);
         let (most, probable) = match held {
             Ok(report) => (figure(report.most_of_bound), report.most_of_probable.and_then(figure)),
             Err(violation) => {
