@@ -9,6 +9,7 @@
 //! quarter dequantize IN OUT --to bf16      the way back
 //! quarter gemm A B -o D.npy                a product: time, error, bound; --unit, --selftest
 //! quarter inspect FILE                     ranges, what casts lose, which one to take
+//! quarter report                           errors measured, against bounds and theory
 //! quarter train                            a GPT under several recipes side by side
 //! quarter bench                            what this machine can do, and the share that is reached
 //! ```
@@ -25,12 +26,14 @@ pub mod bench;
 pub mod cast;
 pub mod checkpoint;
 pub mod dequantize;
+mod draw;
 pub mod formats;
 pub mod gemm;
 pub mod inspect;
 pub mod npy;
 pub mod output;
 pub mod quantize;
+pub mod report;
 pub mod train;
 pub mod units;
 
@@ -69,6 +72,8 @@ pub enum Command {
     Gemm(Box<gemm::Args>),
     /// Show the range of tensors, what casts lose of them, and which cast to take.
     Inspect(inspect::Args),
+    /// Measure errors of casts and products, and compare them with proven bounds and theory.
+    Report(report::Args),
     /// Train a small GPT under several recipes side by side, and compare.
     Train(Box<train::Args>),
     /// Measure what this machine can do, and what share of it each kernel reaches.
@@ -96,6 +101,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Inspect(args) => {
             writeln!(text, "{}", in_pool(args.threads, || inspect::run(args))??)?;
         }
+        Command::Report(args) => write!(text, "{}", in_pool(args.threads, || report::run(args))??)?,
         Command::Train(args) => writeln!(text, "{}", in_pool(args.threads, || train::run(args))??)?,
         Command::Bench(args) => in_pool(args.threads, || bench::run(args))??,
     }

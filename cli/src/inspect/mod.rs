@@ -17,7 +17,7 @@ pub mod recommend;
 pub mod report;
 mod source;
 mod stats;
-pub(crate) mod svg;
+mod svg;
 mod text;
 
 use crate::checkpoint::header::show;

@@ -17,6 +17,7 @@ mod inspect;
 mod layouts;
 mod model;
 mod quantize;
+mod report;
 mod runs;
 mod train_faults;
 mod train_gap;

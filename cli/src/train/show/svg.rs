@@ -1,12 +1,8 @@
 //! Losses and scales as pictures.
-//!
-//! Colours are those of Okabe and Ito (Color Universal Design, 2008), which people who do not see
-//! all colours tell apart; yellow is left out, on white nobody sees it.
 
 use super::series::{Bins, Curve, Curves, extent, gap_limit};
 use super::{ScaleRecord, StepRecord};
-use crate::inspect::svg::{Area, Drawn, FONT, caption};
-use anyhow::anyhow;
+use crate::draw::{Area, COLORS, Drawn, FONT, GREY, caption, heading, mesh, picture, small};
 use plotters::prelude::*;
 use std::collections::BTreeMap;
 
@@ -26,17 +22,6 @@ const POINTS: usize = 120;
 const PANEL: (u32, u32) = (480, 260);
 const HEAD: u32 = 34;
 
-const COLORS: [RGBColor; 7] = [
-    RGBColor(0, 0, 0),
-    RGBColor(230, 159, 0),
-    RGBColor(86, 180, 233),
-    RGBColor(0, 158, 115),
-    RGBColor(213, 94, 0),
-    RGBColor(204, 121, 167),
-    RGBColor(0, 114, 178),
-];
-/// For what is said beside.
-const GREY: RGBColor = RGBColor(90, 90, 90);
 /// Roles and their colours.
 const ROLES: [(&str, RGBColor); 3] =
     [("input", COLORS[6]), ("weight", COLORS[3]), ("grad_output", COLORS[4])];
@@ -64,23 +49,6 @@ pub fn loss_svg(records: &[StepRecord]) -> anyhow::Result<String> {
         gaps(&lower, &curves, &bins)?;
         legend(&right, &curves)
     })
-}
-
-fn picture(
-    size: (u32, u32),
-    draw: impl for<'a> FnOnce(&Area<'a>) -> Drawn<'a>,
-) -> anyhow::Result<String> {
-    let mut text = String::new();
-    {
-        let root = SVGBackend::with_string(&mut text, size).into_drawing_area();
-        let drawn = root.fill(&WHITE).and_then(|()| draw(&root)).and_then(|()| root.present());
-        drawn.map_err(|error| anyhow!("the picture: {error}"))?;
-    }
-    Ok(text)
-}
-
-fn small(color: &RGBColor) -> TextStyle<'_> {
-    TextStyle::from((FONT, 14).into_font()).color(color)
 }
 
 /// The line of a recipe. Earlier ones are wider, so that one below another shows; of colours that
@@ -117,26 +85,6 @@ fn room((low, high): (f64, f64)) -> (f64, f64) {
     (low - pad, high + pad)
 }
 
-/// Axes and a grid, as all panels have them.
-macro_rules! mesh {
-    ($chart:expr, $title:expr, $format:expr) => {
-        $chart
-            .configure_mesh()
-            .disable_x_mesh()
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(BLACK.mix(0.1))
-            .x_desc("step")
-            .y_desc($title)
-            .label_style((FONT, 14))
-            .axis_desc_style((FONT, 14))
-            .x_label_formatter(&|x| format!("{x:.0}"))
-            .y_label_formatter($format)
-            .x_labels(8)
-            .y_labels(6)
-            .draw()
-    };
-}
-
 fn losses<'a>(area: &Area<'a>, curves: &Curves, bins: &Bins) -> Drawn<'a> {
     let lines: Vec<_> = curves.curves.iter().map(|c| points(&c.smooth(bins), bins)).collect();
     let all = lines.iter().flatten().map(|point| point.1);
@@ -150,7 +98,9 @@ fn losses<'a>(area: &Area<'a>, curves: &Curves, bins: &Bins) -> Drawn<'a> {
         .build_cartesian_2d(first..last, low..high)?;
     let mean =
         if bins.each > 1 { format!(" (mean of {} steps)", bins.each) } else { String::new() };
-    mesh!(chart, format!("train loss{mean}"), &|y| format!("{y:.2}"))?;
+    mesh!(chart, "step", &|x| format!("{x:.0}"), format!("train loss{mean}"), &|y| format!(
+        "{y:.2}"
+    ))?;
     for (i, line) in lines.iter().enumerate() {
         let style = style(i, lines.len());
         chart.draw_series([PathElement::new(line.clone(), style)])?;
@@ -178,7 +128,7 @@ fn gaps<'a>(area: &Area<'a>, curves: &Curves, bins: &Bins) -> Drawn<'a> {
         .build_cartesian_2d(first..last, -1.04 * limit..1.04 * limit)?;
     let digits = (1.0 - limit.log10().floor()).clamp(0.0, 6.0) as usize;
     let title = format!("gap to {}, %", caption(&base.name));
-    mesh!(chart, title, &|y| format!("{y:+.digits$}"))?;
+    mesh!(chart, "step", &|x| format!("{x:.0}"), title, &|y| format!("{y:+.digits$}"))?;
     for (i, row) in rows.iter().enumerate() {
         let line = points(row, bins).into_iter().map(|(x, y)| (x, y.clamp(-limit, limit)));
         let line: Points = line.collect();
@@ -271,8 +221,7 @@ pub fn scales_svg(records: &[ScaleRecord]) -> anyhow::Result<String> {
 
 fn scales<'a>(area: &Area<'a>, ((recipe, layer), operands): &Panel<'_>) -> Drawn<'a> {
     let area = area.margin(6, 6, 8, 8);
-    let title = TextStyle::from((FONT, 17).into_font()).color(&BLACK);
-    area.draw(&Text::new(caption(&format!("{recipe}  {layer}")), (4, 0), title))?;
+    area.draw(&Text::new(caption(&format!("{recipe}  {layer}")), (4, 0), heading()))?;
     let all = || operands.values().flat_map(|operand| operand.amax.iter().chain(&operand.scale));
     let (Some((first, last)), Some((low, high))) =
         (extent(all().map(|point| point.0)), extent(all().map(|point| point.1)))
@@ -288,7 +237,7 @@ fn scales<'a>(area: &Area<'a>, ((recipe, layer), operands): &Panel<'_>) -> Drawn
             first..last.max(first * (1.0 + 1e-9) + 1.0),
             (low / 2.0..high * 2.0).log_scale(),
         )?;
-    mesh!(chart, "amax, scale", &|y| format!("{y:.0e}"))?;
+    mesh!(chart, "step", &|x| format!("{x:.0}"), "amax, scale", &|y| format!("{y:.0e}"))?;
     for (i, (role, operand)) in operands.iter().enumerate() {
         let known = ROLES.iter().find(|(name, _)| name == role);
         let color = known.map_or(COLORS[i % COLORS.len()], |(_, color)| *color);

@@ -1,0 +1,170 @@
+//! Signal to noise of casts, measured and predicted (A8 of the bounds).
+
+use super::table::Table;
+use super::{Part, Plan, Record, figure, formats, plot};
+use quarter::accuracy::bounds::{Distribution as Theory, sqnr, sqnr_blocks, sqnr_formula};
+use quarter::accuracy::{CompareOptions, Distribution, Metrics};
+use quarter::tensor::{Cast, MatMut, MatRef, QuantizeOptions, Scales, quantize};
+use quarter::{FormatId, Granularity, Rule};
+use rayon::prelude::*;
+use serde::Serialize;
+
+/// Elements of each measurement: the noise of blocks of them is known to some hundredths of a dB.
+const SHAPE: (usize, usize) = (1024, 1024);
+/// Standard deviations of normal numbers below the largest of a format: about what an amax is.
+const SIGMAS: f64 = 3.7;
+/// Formats whose numbers blocks are of, and rules of their scales: down and up to powers of two, and
+/// in f32.
+const BLOCKS: [FormatId; 5] =
+    [FormatId::F8E4M3, FormatId::F8E5M2, FormatId::F6E2M3, FormatId::F6E3M2, FormatId::F4E2M1];
+const RULES: [Rule; 3] = [Rule::OcpFloor, Rule::OcpRceil, Rule::TeCurrent];
+
+/// A line of the JSON.
+#[derive(Clone, Debug, Serialize)]
+pub struct Signal {
+    /// The format, or the cast of blocks.
+    pub cast: String,
+    /// What was cast.
+    pub data: &'static str,
+    /// 6.02 p + 7.44 dB, of formats.
+    pub formula_db: Option<f64>,
+    /// What was measured.
+    pub measured_db: f64,
+    /// What theory predicts of these data.
+    pub predicted_db: f64,
+    /// Measured less predicted.
+    pub difference_db: f64,
+}
+
+impl Signal {
+    fn new(cast: String, data: &'static str, measured: f64, predicted: f64) -> Self {
+        let rounded = |x: f64| (x * 1e3).round() / 1e3;
+        Self {
+            cast,
+            data,
+            formula_db: None,
+            measured_db: rounded(measured),
+            predicted_db: rounded(predicted),
+            difference_db: rounded(measured - predicted),
+        }
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let formula = self.formula_db.map(|x| format!("{x:.2}"));
+        let names = [self.cast.clone(), self.data.to_owned()];
+        let figures = [self.measured_db, self.predicted_db].map(|x| format!("{x:.2}"));
+        let last = format!("{:+.3}", self.difference_db);
+        names.into_iter().chain(formula).chain(figures).chain([last]).collect()
+    }
+}
+
+/// What numbers are after a cast and back, in dB; without a rule's scale where one is given.
+fn measured(
+    cast: &Cast,
+    x: &[f32],
+    shape: (usize, usize),
+    scale: Option<f32>,
+) -> quarter::Result<f64> {
+    let scales = scale.map(Scales::from_scale);
+    let options =
+        scales.as_ref().map_or(QuantizeOptions::new(), |s| QuantizeOptions::new().scales(s));
+    let codes = quantize(MatRef::new(x, shape.0, shape.1)?, cast, &options)?;
+    let mut back = vec![0.0_f32; x.len()];
+    codes.dequantize_into(MatMut::new(&mut back, shape.0, shape.1)?)?;
+    Ok(Metrics::of(&back, x, &CompareOptions::new(cast.format.spec()))?.sqnr_db())
+}
+
+/// Numbers of a format without a scale.
+fn alone(format: FormatId, x: &[f32], by: f32, shape: (usize, usize)) -> quarter::Result<f64> {
+    let scaled: Vec<f32> = x.iter().map(|x| x * by).collect();
+    measured(&Cast::new(format, Granularity::Tensor, Rule::TeCurrent), &scaled, shape, Some(1.0))
+}
+
+pub fn part(plan: &Plan, draw: bool) -> anyhow::Result<Part> {
+    let (rows, cols) = SHAPE;
+    let (normal, even) = rayon::join(
+        || Distribution::Gaussian.matrix(rows, cols, plan.seed),
+        || Distribution::Uniform.matrix(rows, cols, plan.seed),
+    );
+    let formats: Vec<FormatId> = formats().collect();
+    let of_formats = formats.par_iter().map(|format| {
+        let spec = format.spec();
+        let most = spec.max() as f32;
+        let sigma = most / SIGMAS as f32;
+        let theories = [
+            ("gaussian", &normal, sigma, Theory::Normal { sigma: sigma.into() }),
+            ("uniform", &even, most, Theory::Uniform { most: most.into() }),
+        ];
+        theories.map(|(data, x, by, theory)| {
+            let measured = alone(*format, x, by, SHAPE)?;
+            let signal = Signal::new(format.to_string(), data, measured, sqnr(spec, theory));
+            Ok(Signal { formula_db: figure(sqnr_formula(spec.precision())), ..signal })
+        })
+    });
+    let of_formats: Vec<Signal> =
+        of_formats.collect::<Vec<_>>().into_iter().flatten().collect::<quarter::Result<_>>()?;
+    let blocks = BLOCKS
+        .into_iter()
+        .flat_map(|format| RULES.map(|rule| Cast::new(format, Granularity::BLOCK_1X32, rule)));
+    let nvfp4 = Cast::new(FormatId::F4E2M1, Granularity::BLOCK_1X16, Rule::Nvfp4);
+    let amax = normal.iter().fold(0.0_f32, |amax, x| amax.max(x.abs()));
+    let of_blocks = blocks.chain([nvfp4]).collect::<Vec<_>>().into_par_iter().map(|cast| {
+        let spec = cast.format.spec();
+        let (_, n) = cast.granularity.block(rows, cols);
+        let predicted = sqnr_blocks(spec, cast.rule, n, cast.rule.global_scale(spec, amax));
+        let measured = measured(&cast, &normal, SHAPE, None)?;
+        Ok(Signal::new(cast.to_string(), "gaussian", measured, predicted))
+    });
+    let of_blocks: Vec<Signal> = of_blocks.collect::<quarter::Result<_>>()?;
+    let titles = |names: [&str; 2], more: &[&str]| {
+        let last = ["measured", "predicted", "difference"];
+        names.iter().chain(more).chain(&last).map(|title| (*title).to_owned()).collect()
+    };
+    let tables = vec![
+        Table {
+            title: "Signal to noise of formats, dB".to_owned(),
+            about: format!(
+                "Numbers rounded to nearest even: normal ones, the format's largest number being \
+                 {SIGMAS} standard deviations, and such as are spread evenly up to it. The formula \
+                 is 6.02 p + 7.44 dB for p bits of significand."
+            ),
+            columns: titles(["format", "data"], &["formula"]),
+            names: 2,
+            rows: of_formats.iter().map(Signal::cells).collect(),
+        },
+        Table {
+            title: "Signal to noise of blocks, dB".to_owned(),
+            about:
+                "Normal numbers, each block with a scale by its own amax: powers of two rounded \
+                    down (ocp-floor) or up (ocp-rceil), f32 (te-current), E4M3 (nvfp4)."
+                    .to_owned(),
+            columns: titles(["cast", "data"], &[]),
+            names: 2,
+            rows: of_blocks.iter().map(Signal::cells).collect(),
+        },
+    ];
+    let picture = if draw { Some(("sqnr.svg", curves(&formats, &normal)?)) } else { None };
+    let records = of_formats.into_iter().chain(of_blocks).map(Record::Sqnr).collect();
+    Ok(Part { records, tables, picture })
+}
+
+/// How signal to noise depends on where numbers lie in a format: predicted lines, measured points.
+fn curves(formats: &[FormatId], normal: &[f32]) -> anyhow::Result<String> {
+    const SHAPE: (usize, usize) = (128, 512);
+    let some = &normal[..SHAPE.0 * SHAPE.1];
+    let curves = formats.par_iter().map(|format| {
+        let spec = format.spec();
+        let sigma = |power: f64| spec.max() * power.exp2();
+        let line = (0..=96).map(|i| {
+            let power = f64::from(i) / 4.0 - 24.0;
+            (power, sqnr(spec, Theory::Normal { sigma: sigma(power) }))
+        });
+        let marks = (0..12).map(|i| {
+            let power = f64::from(-2 * i);
+            Ok((power, alone(*format, some, sigma(power) as f32, SHAPE)?))
+        });
+        let marks = marks.collect::<quarter::Result<_>>()?;
+        Ok(plot::Curve { name: format.to_string(), line: line.collect(), marks })
+    });
+    plot::signal(&curves.collect::<quarter::Result<Vec<_>>>()?)
+}
