@@ -234,9 +234,13 @@ def main():
     print(f"{len(numbers)} mutants compile together", flush=True)
     wanted = {test for m in pending if m["name"] in numbers for t in tests[folder(m)] for test in t}
     built, log = binaries(tree, 1, sorted(wanted)) if wanted else ({}, "")
-    found, log = meet(tree, built) if built is not None else ("build", log)
-    if found:
-        sys.exit(f"without a mutant: {found}\n{log}")
+    for name in args.folders:
+        of_folder = {test: path for test, path in (built or {}).items() if test in sum(tests[name], [])}
+        start = time.monotonic()
+        found, log = meet(tree, of_folder) if built is not None else ("build", log)
+        if found:
+            sys.exit(f"without a mutant: {found}\n{log}")
+        print(f"{name}: its tests take {time.monotonic() - start:.1f} s", flush=True)
     for mutant in pending:
         if number := numbers.get(mutant["name"]):
             order = [test for tier in tests[folder(mutant)] for test in tier]
