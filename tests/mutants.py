@@ -138,8 +138,7 @@ def compiling(tree, mutants):
             wrong.add(int(re.findall(r"crate::mutated\((\d+)\)", before)[-1]))
         if not wrong:
             return numbers
-        mutants = [None if i in wrong else m for i, m in enumerate(mutants, 1)]
-        mutants = [m or {"function": None, "file": "src/lib.rs", "name": ""} for m in mutants]
+        mutants = [m | {"function": None} if i in wrong else m for i, m in enumerate(mutants, 1)]
 
 
 # ---------------------------------------------------------------- building and running

@@ -1,6 +1,7 @@
 //! Matrices on which kernels go wrong: drawn from a seed, the same on every machine.
 
-use crate::format::{FormatId, RandomStream};
+use crate::format::FormatId;
+use crate::format::random::philox4x32_10;
 use std::fmt;
 use std::vec;
 use std::vec::Vec;
@@ -50,16 +51,25 @@ pub enum Distribution {
     Specials,
 }
 
-/// Random words, one after the other.
+/// Random words, one after the other: all four of each block.
 struct Source {
-    stream: RandomStream,
+    key: [u32; 2],
+    block: [u32; 4],
     next: u64,
 }
 
 impl Source {
+    fn new(seed: u64) -> Self {
+        Self { key: [seed as u32, (seed >> 32) as u32], block: [0; 4], next: 0 }
+    }
+
     fn word(&mut self) -> u32 {
+        let (block, lane) = (self.next / 4, (self.next % 4) as usize);
+        if lane == 0 {
+            self.block = philox4x32_10([block as u32, (block >> 32) as u32, 0, 0], self.key);
+        }
         self.next += 1;
-        self.stream.word(self.next - 1)
+        self.block[lane]
     }
 
     /// One of `n`.
@@ -148,8 +158,7 @@ impl Distribution {
     /// A \[rows, cols\] matrix, row after row. The same seed gives the same bits.
     #[must_use]
     pub fn matrix(self, rows: usize, cols: usize, seed: u64) -> Vec<f32> {
-        let stream = RandomStream { seed, ..RandomStream::default() };
-        let mut source = Source { stream, next: 0 };
+        let mut source = Source::new(seed);
         let mut values = vec![0.0; rows.saturating_mul(cols)];
         // What a column, a row or the whole has in common.
         let loud = 32.min(cols.max(1)) as u64;

@@ -39,7 +39,7 @@ use table::Table;
 sqnr: numbers there and back, measured and as theory predicts it (quarter::accuracy::bounds): each format \
 on normal numbers whose amax is about its largest number (3.7 standard deviations) and on numbers spread \
 evenly up to it, each block rule on normal numbers.
-products: 8 x 8 outputs for each recipe, distribution, K and way to sum. Errors are those against the \
+products: 8 x 4 outputs for each recipe, distribution, K and way to sum. Errors are those against the \
 product of the numbers before they were cast; those of sums are against the exact product of the codes, \
 and norm is their norm relative to that of |A||B|. Bounds are proven, element by element; probable ones \
 are seldom passed (lambda = 3). No output may be beyond a bound. A unit is left out where it does not \
@@ -142,6 +142,13 @@ struct Plan {
     /// Those with a column.
     shown: Vec<Distribution>,
     seed: u64,
+}
+
+impl Plan {
+    /// Whether a distribution has a column.
+    fn is_shown(&self, name: &str) -> bool {
+        self.shown.iter().any(|shown| hyphens(*shown) == name)
+    }
 }
 
 /// A line of the JSON.

@@ -1,5 +1,6 @@
 //! The report as pictures.
 
+use super::Plan;
 use super::casts::Share;
 use super::products::{Product, largest};
 use crate::draw::{Area, COLORS, Drawn, FONT, GREY, caption, heading, mesh, picture, small};
@@ -13,7 +14,7 @@ const ENTRIES: usize = 18;
 /// Pixels of the picture of signal to noise, of a panel of products, and of one of casts.
 const SIGNAL: (u32, u32) = (960, 520);
 const PRODUCTS: (u32, u32) = (420, 420);
-const CASTS: (u32, u32) = (560, 260);
+const CASTS: (u32, u32) = (680, 260);
 /// Shares below are not drawn.
 const LEAST: f64 = 1e-6;
 
@@ -62,9 +63,10 @@ pub fn signal(curves: &[Curve]) -> anyhow::Result<String> {
     })
 }
 
-/// Errors of sums by K, and the largest parts of their bounds that they took.
-pub fn products(products: &[Vec<Product>]) -> anyhow::Result<String> {
-    let all = || products.iter().flatten();
+/// Errors of sums by K, and the largest parts of their bounds that they took, of distributions with a
+/// column.
+pub fn products(plan: &Plan, products: &[Vec<Product>]) -> anyhow::Result<String> {
+    let all = || products.iter().flatten().filter(|p| plan.is_shown(&p.distribution));
     let mut sums: Vec<&str> = Vec::new();
     let mut ks: Vec<usize> = Vec::new();
     for product in all() {

@@ -100,7 +100,8 @@ pub fn part(plan: &Plan, draw: bool) -> anyhow::Result<Part> {
     let products: Vec<Vec<Product>> = (0..all.len())
         .map(|i| found.iter().map(|products| products[i].clone()).collect())
         .collect();
-    let picture = if draw { Some(("products.svg", plot::products(&products)?)) } else { None };
+    let picture =
+        if draw { Some(("products.svg", plot::products(plan, &products)?)) } else { None };
     let tables = vec![signal(plan, &products), errors(plan, &products)];
     let records = products.into_iter().flatten().map(Record::Product).collect();
     Ok(Part { records, tables, picture })
@@ -225,8 +226,10 @@ fn signal(plan: &Plan, products: &[Vec<Product>]) -> Table {
 fn errors(plan: &Plan, products: &[Vec<Product>]) -> Table {
     let part = |x: Option<f64>| x.map_or_else(|| "-".to_owned(), |x| format!("{x:.3}"));
     let row = |products: &Vec<Product>| {
+        let shown: Vec<_> = products.iter().filter(|p| plan.is_shown(&p.distribution)).collect();
         let norm = |k: &usize| {
-            let norm = largest(products.iter().filter(|p| p.k == *k), |p| p.sums_norm);
+            let here = shown.iter().copied().filter(|p| p.k == *k);
+            let norm = largest(here, |p| p.sums_norm);
             match norm {
                 None => "-".to_owned(),
                 Some(0.0) => "0".to_owned(),
@@ -236,9 +239,9 @@ fn errors(plan: &Plan, products: &[Vec<Product>]) -> Table {
         let mut cells = names(products);
         cells.extend(plan.k.iter().map(norm));
         cells.push(part(largest(products, |p| p.sums_of_bound)));
-        cells.push(part(largest(products, |p| p.sums_of_probable)));
+        cells.push(part(largest(shown.iter().copied(), |p| p.sums_of_probable)));
         cells.push(part(largest(products, |p| p.of_bound)));
-        cells.push(part(largest(products, |p| p.of_probable)));
+        cells.push(part(largest(shown.iter().copied(), |p| p.of_probable)));
         let count = |of: fn(&Product) -> usize| products.iter().map(of).sum::<usize>();
         cells.push((count(|p| p.outputs) - count(|p| p.without_bound)).to_string());
         cells.push(count(|p| p.beyond).to_string());
@@ -253,10 +256,12 @@ fn errors(plan: &Plan, products: &[Vec<Product>]) -> Table {
     Table {
         title: format!("Errors of products against their bounds, {}", plan.pass.name()),
         about: format!(
-            "The largest over {kinds} distribution{s} of elements. norm is that of the errors of \
-             sums relative to that of |A||B|; sums is against the exact product of the codes, \
-             all against that of the numbers before they were cast; bounds are proven, probable ones \
-             seldom passed. Of {total} bound{are} {beyond} are passed."
+            "norm is that of the errors of sums relative to that of |A||B|; sums is against the exact \
+             product of the codes, all against that of the numbers before they were cast. The largest \
+             parts of bounds are over {kinds} distribution{s} of elements, norms and parts of probable \
+             bounds over the {} with columns above: those bounds are seldom passed where errors are \
+             independent. Of {total} proven bound{are} {beyond} are passed.",
+            plan.shown.len()
         ),
         columns: ["recipe", "sums"]
             .map(str::to_owned)

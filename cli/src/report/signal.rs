@@ -3,7 +3,7 @@
 use super::table::Table;
 use super::{Part, Plan, Record, figure, formats, plot};
 use quarter::accuracy::bounds::{Distribution as Theory, sqnr, sqnr_blocks, sqnr_formula};
-use quarter::accuracy::{CompareOptions, Distribution, Metrics};
+use quarter::accuracy::{CompareOptions, Distribution, Meter};
 use quarter::tensor::{Cast, MatMut, MatRef, QuantizeOptions, Scales, quantize};
 use quarter::{FormatId, Granularity, Rule};
 use rayon::prelude::*;
@@ -11,6 +11,8 @@ use serde::Serialize;
 
 /// Elements of each measurement: the noise of blocks of them is known to some hundredths of a dB.
 const SHAPE: (usize, usize) = (1024, 1024);
+/// Matrices of normal numbers for each format: those beyond the largest are few and lose much.
+const DRAWS: u64 = 24;
 /// Standard deviations of normal numbers below the largest of a format: about what an amax is.
 const SIGMAS: f64 = 3.7;
 /// Formats whose numbers blocks are of, and rules of their scales: down and up to powers of two, and
@@ -58,34 +60,50 @@ impl Signal {
     }
 }
 
-/// What numbers are after a cast and back, in dB; without a rule's scale where one is given.
-fn measured(
+/// Measures what numbers are after a cast and back; without a rule's scale where one is given.
+fn measure(
+    meter: &mut Meter,
     cast: &Cast,
     x: &[f32],
     shape: (usize, usize),
     scale: Option<f32>,
-) -> quarter::Result<f64> {
+) -> quarter::Result<()> {
     let scales = scale.map(Scales::from_scale);
     let options =
         scales.as_ref().map_or(QuantizeOptions::new(), |s| QuantizeOptions::new().scales(s));
     let codes = quantize(MatRef::new(x, shape.0, shape.1)?, cast, &options)?;
     let mut back = vec![0.0_f32; x.len()];
     codes.dequantize_into(MatMut::new(&mut back, shape.0, shape.1)?)?;
-    Ok(Metrics::of(&back, x, &CompareOptions::new(cast.format.spec()))?.sqnr_db())
+    meter.add(&back, x)
 }
 
-/// Numbers of a format without a scale.
-fn alone(format: FormatId, x: &[f32], by: f32, shape: (usize, usize)) -> quarter::Result<f64> {
-    let scaled: Vec<f32> = x.iter().map(|x| x * by).collect();
-    measured(&Cast::new(format, Granularity::Tensor, Rule::TeCurrent), &scaled, shape, Some(1.0))
+/// Of numbers of a format without a scale, each matrix times `by`, in dB.
+fn alone(
+    format: FormatId,
+    matrices: &[Vec<f32>],
+    by: f32,
+    shape: (usize, usize),
+) -> quarter::Result<f64> {
+    let cast = Cast::new(format, Granularity::Tensor, Rule::TeCurrent);
+    let mut meter = meter(&cast);
+    for x in matrices {
+        let scaled: Vec<f32> = x[..shape.0 * shape.1].iter().map(|x| x * by).collect();
+        measure(&mut meter, &cast, &scaled, shape, Some(1.0))?;
+    }
+    Ok(meter.metrics().sqnr_db())
+}
+
+fn meter(cast: &Cast) -> Meter {
+    Meter::new(&CompareOptions::new(cast.format.spec()))
 }
 
 pub fn part(plan: &Plan, draw: bool) -> anyhow::Result<Part> {
     let (rows, cols) = SHAPE;
-    let (normal, even) = rayon::join(
-        || Distribution::Gaussian.matrix(rows, cols, plan.seed),
-        || Distribution::Uniform.matrix(rows, cols, plan.seed),
-    );
+    let draws = |distribution: Distribution, n: u64| -> Vec<Vec<f32>> {
+        let seeds = (0..n).into_par_iter().map(|i| plan.seed.wrapping_add(i));
+        seeds.map(|seed| distribution.matrix(rows, cols, seed)).collect()
+    };
+    let (normal, even) = (draws(Distribution::Gaussian, DRAWS), draws(Distribution::Uniform, 1));
     let formats: Vec<FormatId> = formats().collect();
     let of_formats = formats.par_iter().map(|format| {
         let spec = format.spec();
@@ -107,13 +125,15 @@ pub fn part(plan: &Plan, draw: bool) -> anyhow::Result<Part> {
         .into_iter()
         .flat_map(|format| RULES.map(|rule| Cast::new(format, Granularity::BLOCK_1X32, rule)));
     let nvfp4 = Cast::new(FormatId::F4E2M1, Granularity::BLOCK_1X16, Rule::Nvfp4);
-    let amax = normal.iter().fold(0.0_f32, |amax, x| amax.max(x.abs()));
+    let x = &normal[0];
+    let amax = x.iter().fold(0.0_f32, |amax, x| amax.max(x.abs()));
     let of_blocks = blocks.chain([nvfp4]).collect::<Vec<_>>().into_par_iter().map(|cast| {
         let spec = cast.format.spec();
         let (_, n) = cast.granularity.block(rows, cols);
         let predicted = sqnr_blocks(spec, cast.rule, n, cast.rule.global_scale(spec, amax));
-        let measured = measured(&cast, &normal, SHAPE, None)?;
-        Ok(Signal::new(cast.to_string(), "gaussian", measured, predicted))
+        let mut meter = meter(&cast);
+        measure(&mut meter, &cast, x, SHAPE, None)?;
+        Ok(Signal::new(cast.to_string(), "gaussian", meter.metrics().sqnr_db(), predicted))
     });
     let of_blocks: Vec<Signal> = of_blocks.collect::<quarter::Result<_>>()?;
     let titles = |names: [&str; 2], more: &[&str]| {
@@ -143,15 +163,14 @@ pub fn part(plan: &Plan, draw: bool) -> anyhow::Result<Part> {
             rows: of_blocks.iter().map(Signal::cells).collect(),
         },
     ];
-    let picture = if draw { Some(("sqnr.svg", curves(&formats, &normal)?)) } else { None };
+    let picture = if draw { Some(("sqnr.svg", curves(&formats, &normal[..1])?)) } else { None };
     let records = of_formats.into_iter().chain(of_blocks).map(Record::Sqnr).collect();
     Ok(Part { records, tables, picture })
 }
 
 /// How signal to noise depends on where numbers lie in a format: predicted lines, measured points.
-fn curves(formats: &[FormatId], normal: &[f32]) -> anyhow::Result<String> {
+fn curves(formats: &[FormatId], normal: &[Vec<f32>]) -> anyhow::Result<String> {
     const SHAPE: (usize, usize) = (128, 512);
-    let some = &normal[..SHAPE.0 * SHAPE.1];
     let curves = formats.par_iter().map(|format| {
         let spec = format.spec();
         let sigma = |power: f64| spec.max() * power.exp2();
@@ -161,7 +180,7 @@ fn curves(formats: &[FormatId], normal: &[f32]) -> anyhow::Result<String> {
         });
         let marks = (0..12).map(|i| {
             let power = f64::from(-2 * i);
-            Ok((power, alone(*format, some, sigma(power) as f32, SHAPE)?))
+            Ok((power, alone(*format, normal, sigma(power) as f32, SHAPE)?))
         });
         let marks = marks.collect::<quarter::Result<_>>()?;
         Ok(plot::Curve { name: format.to_string(), line: line.collect(), marks })
