@@ -20,7 +20,9 @@ from definition import FORMATS, MODES, SOURCES, code, defined, is_number, scaled
 from rust import Machine, Program
 from values import Enum, Int, Struct
 
-SOURCE = pathlib.Path(__file__).resolve().parent.parent / "src" / "format"
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+SOURCE = ROOT / "src" / "format"
+README = (ROOT / "README.md").read_text()
 FILES = ["encode.rs", "decode.rs", "spec.rs", "round.rs"]
 
 
@@ -321,6 +323,10 @@ def main():
             f"{len(names) - false} of {len(names)} theorems hold of the source {kind}", flush=True
         )
         failed += false
+    for row, count in [("theorems", len(all)), ("encoders that are wrong", len(MUTANTS))]:
+        if not re.search(rf"^\| {row}[^|]*\| {count} \|", README, re.MULTILINE):
+            print(f"README: there are {count} {row}")
+            failed += 1
     missed = 0
     for file, old, new, name in MUTANTS:
         if counterexample(all[name], Rust((file, old, new))) is None:

@@ -4,7 +4,9 @@
 use quarter::slice::{
     CodesMut, DecodeOptions, EncodeOptions, Random, decode, encode, encode_stats,
 };
-use quarter::{Error, FormatSpec, Isa, Policy, RandomStream, Rounding, Specials, Unpacked};
+use quarter::{
+    Error, FormatId, FormatSpec, Isa, Policy, RandomStream, Rounding, Specials, Unpacked,
+};
 
 const STREAM: RandomStream = RandomStream { seed: 3, tensor: 1, step: 4 };
 
@@ -94,13 +96,13 @@ fn kernels_decode_as_defined() {
             decode(spec, &codes, &mut f16s, &options).unwrap();
             for (i, code) in codes.iter().enumerate() {
                 let (x, at) = (exact(*code), format!("{spec:?} {isa:?} code {code:#04x}"));
-                let narrow = |id: quarter::FormatId| x.encode(id.spec(), Policy::NONFINITE, 0);
+                let narrow = |id: FormatId| x.encode(id.spec(), Policy::NONFINITE, 0);
                 assert_eq!(f64s[i].to_bits(), x.to_f64().to_bits(), "f64 {at}");
                 assert_eq!(f32s[i].to_bits(), x.to_f32().to_bits(), "f32 {at}");
                 let bf16 = u64::from(bf16s[i].to_bits());
-                assert_eq!(Ok(bf16), narrow(quarter::FormatId::Bf16), "bf16 {at}");
+                assert_eq!(Ok(bf16), narrow(FormatId::Bf16), "bf16 {at}");
                 let f16 = u64::from(f16s[i].to_bits());
-                assert_eq!(Ok(f16), narrow(quarter::FormatId::F16), "f16 {at}");
+                assert_eq!(Ok(f16), narrow(FormatId::F16), "f16 {at}");
             }
         }
     }
@@ -110,7 +112,7 @@ fn kernels_decode_as_defined() {
 /// source stands.
 #[test]
 fn fnuz_statistics_do_not_depend_on_order() {
-    let spec = quarter::FormatId::F8E5M2FNUZ.spec();
+    let spec = FormatId::F8E5M2FNUZ.spec();
     for nan in [None, Some(0), Some(4095), Some(4096)] {
         let mut x = vec![1e9f32; 4097];
         if let Some(nan) = nan {
@@ -156,4 +158,17 @@ fn bits_above_the_width_are_ignored() {
     let mut y = [F6E3M2::ZERO];
     y.reinterpret_cast_mut()[0] = 0xdf;
     assert_eq!((y[0].to_bits(), y[0]), (0x1f, F6E3M2::MAX));
+}
+
+/// The counts of codes are what counting them gives.
+#[test]
+fn counts_of_codes() {
+    for id in FormatId::ALL.iter().filter(|id| id.spec().bits() <= 16) {
+        let spec = id.spec();
+        let count = |of: fn(f64) -> bool| {
+            (0..=spec.code_mask()).filter(|code| of(spec.decode_f64(*code))).count() as u64
+        };
+        assert_eq!(spec.finite_codes(), count(f64::is_finite), "{id}");
+        assert_eq!(spec.nan_codes(), count(f64::is_nan), "{id}");
+    }
 }

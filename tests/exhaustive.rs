@@ -255,6 +255,7 @@ fn every_f32() {
     };
     let formats = swept();
     assert_eq!(formats.len(), 12, "the formats that ml_dtypes' checksums are of");
+    common::readme::counted("conversions of every f32", (formats.len() * 2) << 32);
     let count = Mutex::new(0);
     common::parallel(blocks.len(), |i| {
         let mut done = 0;

@@ -140,7 +140,10 @@ fn show(title: &str, table: Mutex<Table>) -> Table {
     for (name, Found { dots, a2, a4, probable }) in &table {
         println!("{name:64} {dots:8} {a2:8.4} {a4:8.4} {probable:8.4}");
     }
-    println!("{} dots, no violation", table.values().map(|found| found.dots).sum::<usize>());
+    let dots = table.values().map(|found| found.dots as u64).sum();
+    let most = |of: fn(&Found) -> f64| table.values().map(of).fold(0.0, f64::max);
+    common::readme::held(title, dots, most(|found| found.a2));
+    common::readme::held(&format!("{title}, with their casts"), dots, most(|found| found.a4));
     table
 }
 
@@ -221,7 +224,7 @@ fn no_bound_is_passed() {
         }
         join(&table, &casts.join(" * "), here);
     });
-    let table = show("casts", table);
+    let table = show("products of casts", table);
     let most = |of: fn(&Found) -> f64| table.values().map(of).fold(0.0, f64::max);
     let [a2, a4] = [most(|f| f.a2), most(|f| f.a4)];
     assert!(a2 > 0.3 && a4 > 0.3, "bounds that nothing comes near prove nothing: {a2}, {a4}");
@@ -277,7 +280,7 @@ fn presets_keep_a4() {
         }
         join(&table, &format!("{name} {pass}"), here);
     });
-    for (name, found) in show("presets and passes", table) {
+    for (name, found) in show("products of presets", table) {
         assert!(thin() || found.a2 > 0.1 && found.a4 > 0.1, "{name}: {found:?}");
     }
 }
@@ -369,7 +372,7 @@ fn units_keep_a5_in_products() {
         }
         join(&table, unit.name(), here);
     });
-    for (name, found) in show("units", table) {
+    for (name, found) in show("products on matrix units", table) {
         assert!(thin() || found.a2 > 0.1, "{name}: {found:?}");
     }
 }

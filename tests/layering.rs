@@ -1,5 +1,7 @@
 //! The order of the modules, and where unsafe code is: read from the sources.
 
+mod common;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -139,6 +141,7 @@ fn unsafe_blocks_give_reasons() {
         }
     }
     assert!((1..20).contains(&blocks), "{blocks} unsafe blocks, fewer than 20 are wanted");
+    common::readme::counted("`unsafe` blocks", blocks);
 }
 
 #[test]

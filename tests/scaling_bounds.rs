@@ -109,7 +109,8 @@ fn round_trip() {
     });
     let [all, saturated, largest] = [0, 1, 2].map(|i| SEEN[i].load(Ordering::Relaxed));
     let largest = f64::from_bits(largest);
-    println!("{all} elements, {saturated} saturated, errors up to {largest} of their bounds");
+    println!("{saturated} saturated");
+    common::readme::held("casts and back", all, largest);
     assert!(saturated > 0, "some rules let values saturate");
     assert!(largest > 0.99, "bounds that nothing comes near prove nothing: {largest}");
 }
@@ -144,8 +145,11 @@ fn every_rounding_keeps_its_bound() {
         let of = &mut seen.lock().unwrap()[i % CAST_ROUNDINGS.len()];
         *of = (of.0 + count, of.1.max(most));
     });
-    for (rounding, (count, most)) in CAST_ROUNDINGS.iter().zip(seen.into_inner().unwrap()) {
-        println!("{rounding:?}: {count} elements, errors up to {most:.6} of their bounds");
-        assert!(count > 0 && most > 0.99, "{rounding:?}: {count}, {most}");
+    let seen = seen.into_inner().unwrap();
+    for (rounding, (count, most)) in CAST_ROUNDINGS.iter().zip(&seen) {
+        assert!(*count > 0 && *most > 0.99, "{rounding:?}: {count}, {most}");
     }
+    let most = seen.iter().map(|(_, most)| *most).fold(0.0, f64::max);
+    let count = seen.iter().map(|(count, _)| *count as u64).sum();
+    common::readme::held("casts and back, by every rounding", count, most);
 }

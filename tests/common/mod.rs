@@ -9,6 +9,7 @@ pub mod matrices;
 pub mod naive;
 pub mod npy;
 pub mod products;
+pub mod readme;
 pub mod replay;
 pub mod scaling;
 pub mod units;

@@ -1,0 +1,65 @@
+//! What README counts, counted.
+
+mod common;
+
+use common::readme::counted;
+use std::fs;
+use std::path::Path;
+
+fn text(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+fn names(folder: &str) -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+    names.map(|name| name.into_string().unwrap()).filter(|name| name.ends_with(".rs")).collect()
+}
+
+fn tests(text: &str) -> usize {
+    text.lines().filter(|line| line.trim() == "#[test]").count()
+}
+
+/// What stands between the braces after each `head`.
+fn blocks<'a>(text: &'a str, head: &str) -> Vec<&'a str> {
+    let inside = |at: usize| {
+        let rest = &text[at + head.len()..];
+        let mut depth = 1;
+        let end = rest.find(|c| {
+            depth += i32::from(c == '{') - i32::from(c == '}');
+            depth == 0
+        });
+        &rest[..end.expect("a brace that closes")]
+    };
+    text.match_indices(head).map(|(at, _)| inside(at)).collect()
+}
+
+#[test]
+fn tests_are_as_many() {
+    let all: Vec<String> =
+        names("tests").iter().map(|name| text(&format!("tests/{name}"))).collect();
+    let properties = all.iter().flat_map(|file| blocks(file, "proptest! {")).map(tests).sum();
+    counted("properties of random inputs", properties);
+    counted("defects of other libraries", tests(&text("tests/defects.rs")));
+    let planted = text("tests/accuracy_planted.rs");
+    counted("kernels that are wrong on purpose", tests(&planted));
+    counted("fuzz targets", names("fuzz/fuzz_targets").len());
+}
+
+/// Killed are those that a test fails of, and those that only a compile-time check refuses.
+#[test]
+fn mutants_are_as_many() {
+    let record = text("docs/mutants.md");
+    let sum = |column: usize| -> usize {
+        let rows = record.lines().filter(|line| {
+            ["| format |", "| scale |", "| gemm |", "| mma |"].iter().any(|f| line.starts_with(f))
+        });
+        let cell = |line: &str| line.split('|').nth(column).unwrap().trim().parse::<usize>();
+        rows.map(|line| cell(line).unwrap_or_else(|e| panic!("{line}: {e}"))).sum()
+    };
+    let [drawn, caught, refused, equal] = [3, 4, 5, 6].map(sum);
+    assert_eq!(drawn, caught + refused + equal, "each mutant has an end");
+    counted("mutants drawn", drawn);
+    counted("mutants killed", caught);
+}
