@@ -176,6 +176,22 @@ fn bf16_around_the_smallest_normal() {
     });
 }
 
+/// One subnormal among normal numbers, wherever it is: each thread looks at its part of an operand.
+#[test]
+fn one_subnormal_of_many() {
+    let shape = (1024, 256); // as many as are worth threads
+    let places = [(0, 0), (333, 17), (700, 255), (1023, 128)];
+    for (row, col) in &places[..common::share(4)] {
+        let mut values = vec![bf16::ONE; shape.0 * shape.1];
+        values[row * shape.1 + col] = bf16::from_bits(1);
+        let a = Factor::values(Source::Bf16(values), shape);
+        let mut values = vec![bf16::ZERO; 17 * shape.1];
+        values[*col] = bf16::from_f32(2f32.powi(100));
+        let b = Factor::values(Source::Bf16(values), (17, shape.1));
+        assert_same(&a, &b, &Call::new(), &paths(&[2, 3, 5], &BLOCKINGS[..1]));
+    }
+}
+
 /// Two products of bf16 that differ in the last place that their sum can have: that is the smallest
 /// normal number, or twice or half of it, which the unit for pairs takes for 0.
 #[test]

@@ -42,7 +42,7 @@ TIERS = [
         "quantize",
         "scale": "scales recipe recipe_state collective collective_sums scaling_properties "
         "scaling_bounds quantize",
-        "gemm": "gemm_grouped gemm_passes gemm_properties gemm_extremes gemm_bounds gemm_bits threads "
+        "gemm": "gemm_memory gemm_grouped gemm_passes gemm_properties gemm_extremes gemm_bounds gemm_bits threads "
         "mma_gemm",
         "mma": "mma_floats mma_measured mma_gemm lib mma_properties mma_fast mma_vdpbf16ps",
     },

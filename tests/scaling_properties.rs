@@ -11,7 +11,7 @@ use common::naive::{self, transpose};
 use common::scaling::Source;
 use half::bf16;
 use proptest::prelude::*;
-use quarter::scale::{Context, Rule};
+use quarter::scale::{Context, Rule, ScaleFormat};
 use quarter::slice::QuantStats;
 use quarter::tensor::{
     Cast, MatMut, MatRef, QuantizeOptions, Quantized, StatsLevel, fake_quantize_into, quantize,
@@ -344,7 +344,30 @@ fn a_margin_of_any_size() {
         let context = Context { margin, ..Context::default() };
         let got = Rule::TeDelayed.scale(e4m3, amax, &context).scale;
         assert_eq!(got, want, "margin {margin}, amax {amax:e}");
+        // The same down to a power of two.
+        if want > 0.0 && (448.0 / amax).is_finite() {
+            let got = Rule::MsAmp.scale(e4m3, amax, &context).scale;
+            assert_eq!(
+                got,
+                2f32.powi(want.log2().floor() as i32),
+                "margin {margin}, amax {amax:e}"
+            );
+        }
     }
+}
+
+/// An E8M0 scale of what has no amax is NaN, by every rule.
+#[test]
+fn a_nan_amax_has_no_power_of_two() {
+    let mut rules = 0;
+    for rule in Rule::ALL.iter().filter(|rule| rule.scale_format() == ScaleFormat::E8M0) {
+        for id in [FormatId::F8E4M3, FormatId::F4E2M1] {
+            let got = rule.scale(id.spec(), f32::NAN, &Context::default());
+            assert!(got.byte == 0xff && got.scale_inv.is_nan(), "{rule} {id}: {got:?}");
+        }
+        rules += 1;
+    }
+    assert!(rules >= 6, "{rules}");
 }
 
 /// The tensor's factor of NVFP4, 448 · 6 / amax, is 1 where that is no positive number.
