@@ -5,7 +5,7 @@
 mod counting;
 
 use counting::NOW;
-use quarter::gemm::{Accumulation, GemmOptions, Workspace, gemm_nt_in};
+use quarter::gemm::{Accumulation, Blocking, GemmOptions, Workspace, gemm_nt_in};
 use quarter::mma::B200_FP8;
 use quarter::tensor::{MatMut, MatRef, QuantizeOptions, quantize};
 use std::sync::atomic::Ordering::Relaxed;
@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering::Relaxed;
 /// One test, as the counter is of the process.
 #[test]
 fn its_bytes_are_those_that_were_allocated() {
+    smaller_blocks_need_less();
     let numbers = |n: usize| (0..n).map(|i| (i % 97) as f32 - 48.0).collect::<Vec<_>>();
     let unit = Accumulation { unit: Some(&B200_FP8), ..Accumulation::F32 };
     for (cast, sums) in [
@@ -42,4 +43,18 @@ fn its_bytes_are_those_that_were_allocated() {
             assert_eq!(space.bytes(), held, "{cast}, {m} x {n} x {k}");
         }
     }
+}
+
+/// Blocks that are chosen are taken.
+fn smaller_blocks_need_less() {
+    let values = vec![1.0_f32; 300 * 1100];
+    let bytes = |blocking: Blocking| {
+        let [a, b] = [(); 2].map(|()| MatRef::new(&values, 300, 1100).unwrap());
+        let (mut d, mut space) = (vec![0.0_f32; 300 * 300], Workspace::new());
+        let options = GemmOptions::new().threads(1).blocking(blocking);
+        gemm_nt_in(&mut space, a, b, MatMut::new(&mut d, 300, 300).unwrap(), &options).unwrap();
+        space.bytes()
+    };
+    let (chosen, least) = (bytes(Blocking::default()), bytes(Blocking { k: 1, m: 1, n: 1 }));
+    assert!(0 < least && least * 4 < chosen, "{least} bytes, {chosen} of blocks by the shapes");
 }

@@ -110,6 +110,13 @@ fn parameters() {
 }
 
 #[test]
+fn every_unit_names_its_source() {
+    for unit in UNITS {
+        assert!(unit.source().len() > 8, "{unit}: {:?}", unit.source());
+    }
+}
+
+#[test]
 fn picture() {
     let products: Vec<_> = (0..32).map(|k| (k, measure::ELEMENT, measure::ELEMENT)).collect();
     let d = dot(&H100_WGMMA_FP8, &products, 32.0);

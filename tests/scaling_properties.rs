@@ -11,7 +11,7 @@ use common::naive::{self, transpose};
 use common::scaling::Source;
 use half::bf16;
 use proptest::prelude::*;
-use quarter::scale::{Context, Rule, ScaleFormat};
+use quarter::scale::{Context, Rule, ScaleFormat, SourceType};
 use quarter::slice::QuantStats;
 use quarter::tensor::{
     Cast, MatMut, MatRef, QuantizeOptions, Quantized, StatsLevel, fake_quantize_into, quantize,
@@ -385,4 +385,10 @@ fn a_global_scale_of_any_amax() {
         assert_eq!(Rule::Nvfp4.global_scale(e2m1, amax), want, "amax {amax:e}");
         assert_eq!(Rule::OcpFloor.global_scale(e2m1, amax), 1.0);
     }
+}
+
+#[test]
+fn source_types_are_named() {
+    let all = [SourceType::F32, SourceType::Bf16, SourceType::F16];
+    assert_eq!(all.map(SourceType::name), ["f32", "bf16", "f16"]);
 }
