@@ -15,8 +15,15 @@ use quarter::nn::{Exec, Linear, Skip, Step};
 use quarter::recipe::{Operand, Pass, Recipe, RecipeState, presets};
 use quarter::tensor::{MatMut, MatRef};
 
-const SMALL: Script =
-    Script { tokens: 5, shape: (7, 34), steps: 3, micro: 2, bias: true, specials: false };
+const SMALL: Script = Script {
+    tokens: 5,
+    shape: (7, 34),
+    steps: 3,
+    micro: 2,
+    bias: true,
+    specials: false,
+    elements: None,
+};
 
 /// Blocks of 128 end within K of every product; with many steps where there are histories, so that
 /// warm-ups of 16 end.

@@ -5,6 +5,7 @@ use crate::common::gemm::ordinary;
 use crate::common::matrices::naive_scales;
 use crate::common::naive::{self, scaled, transpose};
 use half::bf16;
+use quarter::accuracy::Distribution;
 use quarter::gemm::{Accumulation, GemmInput, GemmOptions, Workspace, reference};
 use quarter::mma::H100_WGMMA_FP8;
 use quarter::nn::{Exec, Linear, Step};
@@ -82,11 +83,14 @@ pub struct Script {
     /// NaN among the inputs and Inf among the gradients of the second step; the third has the
     /// opposite.
     pub specials: bool,
+    /// What elements are before magnitudes jump; ordinary ones if it is none.
+    pub elements: Option<Distribution>,
 }
 
 impl Script {
     fn draw(&self, n: usize, tensor: u64, (step, micro): (u64, u64), size: f32) -> Vec<f32> {
-        let mut x = ordinary(n, step << 16 | micro << 8 | tensor);
+        let seed = step << 16 | micro << 8 | tensor;
+        let mut x = self.elements.map_or_else(|| ordinary(n, seed), |d| d.matrix(1, n, seed));
         x.iter_mut().for_each(|x| *x *= size);
         if let (true, 1 | 2, 1 | 2, Some(x)) = (self.specials, step, tensor, x.get_mut(n / 2)) {
             *x = [f32::NAN, f32::INFINITY][(tensor + step) as usize % 2];
@@ -214,14 +218,14 @@ pub fn trained(recipes: [&Recipe; 2], script: &Script, means: Means) -> Trace {
 // ---------------------------------------------------------------- the definition
 
 /// An operand as it is multiplied, K last.
-enum Cast {
+pub enum Cast {
     F32(Vec<f32>),
     Bf16(Vec<bf16>),
     Codes(Box<Quantized>),
 }
 
 impl Cast {
-    fn input(&self, (rows, k): (usize, usize)) -> GemmInput<'_> {
+    pub fn input(&self, (rows, k): (usize, usize)) -> GemmInput<'_> {
         match self {
             Self::F32(values) => MatRef::new(values, rows, k).unwrap().into(),
             Self::Bf16(values) => MatRef::new(values, rows, k).unwrap().into(),
@@ -231,10 +235,10 @@ impl Cast {
 }
 
 /// A tensor of a step: its role, elements, rows and columns, and the micro-batch.
-type Tensor<'a> = (Role, &'a [f32], (usize, usize), u32);
+pub type Tensor<'a> = (Role, &'a [f32], (usize, usize), u32);
 
 /// Cast by the definition, element after element.
-fn cast(state: &RecipeState, tensor: Tensor<'_>, operand: &Operand, turned: bool) -> Cast {
+pub fn cast(state: &RecipeState, tensor: Tensor<'_>, operand: &Operand, turned: bool) -> Cast {
     let (role, x, (rows, cols), micro) = tensor;
     let (values, shape) = match turned {
         true => (transpose(x, rows, cols), (cols, rows)),
@@ -303,6 +307,15 @@ fn column_sums(x: &[f32], cols: usize) -> Vec<f32> {
 
 /// What a layer does in a script, by definition: y = x · wᵀ + b, dx = dy · w, dw = fma(1, dw, dyᵀ · x).
 pub fn defined(recipe: &Recipe, script: &Script) -> Trace {
+    defined_by(recipe, script, |_, state, gemm, tensors| product(state, gemm, tensors))
+}
+
+/// The same with another product: it gets the name under which its result is kept.
+pub fn defined_by(
+    recipe: &Recipe,
+    script: &Script,
+    mut product: impl FnMut(&str, &RecipeState, &GemmRecipe, [(Tensor<'_>, bool); 2]) -> Vec<f32>,
+) -> Trace {
     let (outputs, inputs) = script.shape;
     let mut trace = Trace::new();
     let mut state = RecipeState::new(recipe.clone(), SEED, 0).unwrap();
@@ -315,22 +328,22 @@ pub fn defined(recipe: &Recipe, script: &Script) -> Trace {
         for micro in 0..script.micro {
             let (at, tokens) = ((step, micro), script.tokens(micro));
             let (x, dy) = (script.x(at), script.dy(at));
-            let mut keep = |what: &str, x: &[f32]| {
-                trace.push((format!("{what} of step {step}, batch {micro}"), bits(x)));
-            };
+            let name = |what: &str| format!("{what} of step {step}, batch {micro}");
+            let mut keep = |what: &str, x: &[f32]| trace.push((name(what), bits(x)));
             let nth = micro as u32;
             let x = (Role::Input, &x[..], (tokens, inputs), nth);
             let w = (Role::Weight, &w[..], (outputs, inputs), 0);
             let dy = (Role::GradOutput, &dy[..], (tokens, outputs), nth);
-            let mut y = product(&state, &recipe.fprop, [(x, false), (w, false)]);
+            let mut y = product(&name("y"), &state, &recipe.fprop, [(x, false), (w, false)]);
             if script.bias {
                 y.iter_mut().enumerate().for_each(|(i, y)| *y += b[i % outputs]);
             }
             keep("y", &y);
             if Script::wants_dx(at) {
-                keep("dx", &product(&state, &recipe.dgrad, [(dy, false), (w, true)]));
+                let operands = [(dy, false), (w, true)];
+                keep("dx", &product(&name("dx"), &state, &recipe.dgrad, operands));
             }
-            let new = product(&state, &recipe.wgrad, [(dy, true), (x, true)]);
+            let new = product(&name("dw"), &state, &recipe.wgrad, [(dy, true), (x, true)]);
             dw.iter_mut().zip(new).for_each(|(dw, new)| *dw = 1f32.mul_add(*dw, new));
             keep("dw", &dw);
             if script.bias {

@@ -11,7 +11,7 @@ use quarter::gemm::{Accumulation, GemmOptions, gemm_nt};
 use quarter::mma::Output;
 use quarter::recipe::{GemmRecipe, Pass, Recipe};
 use quarter::tensor::{MatMut, MatRef, QuantizeOptions};
-use quarter::{FormatId, Granularity};
+use quarter::{FormatId, Granularity, Rounding};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -147,8 +147,10 @@ fn measure(
     gemm_nt(a.input()?, b.input()?, MatMut::new(&mut actual, m, n)?, &options)?;
     let of_codes =
         GemmBound::new(Operand::exact(a.input()?)?, Operand::exact(b.input()?)?, way.sums)?;
-    let of_source =
-        GemmBound::new(Operand::cast(x, a.input()?)?, Operand::cast(y, b.input()?)?, way.sums)?;
+    let [by_a, by_b] = [&gemm.a, &gemm.b]
+        .map(|operand| operand.cast().map_or(Rounding::NearestEven, |cast| cast.rounding));
+    let [x, y] = [Operand::cast_by(x, a.input()?, by_a)?, Operand::cast_by(y, b.input()?, by_b)?];
+    let of_source = GemmBound::new(x, y, way.sums)?;
     let mut product = Product {
         recipe: way.recipe.name.clone(),
         pass: pass.name(),

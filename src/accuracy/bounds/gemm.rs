@@ -91,8 +91,10 @@ struct Part {
     size: f64,
     a: f64,
     b: f64,
-    /// Σ (dx y)² + (x dy)².
+    /// Σ (dx y)² + (x dy)², of errors that have either sign.
     squares: f64,
+    /// Σ |dx y| + |x dy| of the others.
+    leaning: f64,
 }
 
 impl Part {
@@ -251,6 +253,7 @@ impl<'a> GemmBound<'a> {
             a: all.a + part.a,
             b: all.b + part.b,
             squares: all.squares + part.squares,
+            leaning: all.leaning + part.leaning,
         });
         let casts = Bound::of(Term::CastA, all.a)
             .with(Term::CastB, all.b)
@@ -259,7 +262,7 @@ impl<'a> GemmBound<'a> {
             Sums::AnyOrder { roundoff } => self.any_order(&all, roundoff),
             Sums::Defined(how) => self.defined(&parts, &all, how, (row, col)),
         };
-        let likely = self.lambda * all.squares.sqrt() + probable;
+        let likely = self.lambda * all.squares.sqrt() + all.leaning + probable;
         let (expected, bound) = self.finished((row, col), all.sum, casts.plus(&sums), likely);
         (expected, bound)
     }
@@ -280,13 +283,16 @@ impl<'a> GemmBound<'a> {
         let zero = Part { n: range.len(), ..Part::default() };
         left.zip(right).fold(zero, |part, ((x, dx), (y, dy))| {
             let (cast_a, cast_b) = (dx * y.abs(), x.abs() * dy);
+            let [(even_a, lean_a), (even_b, lean_b)] = [(a, cast_a), (b, cast_b)]
+                .map(|(operand, cast)| if operand.leans { (0.0, cast) } else { (cast, 0.0) });
             Part {
                 n: part.n,
                 sum: part.sum + x * y,
                 size: part.size + (x * y).abs(),
                 a: part.a + cast_a,
                 b: part.b + cast_b + dx * dy,
-                squares: part.squares + cast_a * cast_a + cast_b * cast_b,
+                squares: part.squares + even_a * even_a + even_b * even_b,
+                leaning: part.leaning + lean_a + lean_b,
             }
         })
     }

@@ -3,7 +3,7 @@
 use super::quantize::{Quantization, element};
 use super::rounding::rounding;
 use crate::error::Error;
-use crate::format::{FormatSpec, Policy, table};
+use crate::format::{FormatSpec, Policy, Rounding, table};
 use crate::gemm::{BlockSum, GemmInput, Side};
 use crate::mma::Unit;
 use crate::scale::Granularity;
@@ -21,6 +21,8 @@ pub struct Operand<'a> {
     pub(crate) exact: Vec<f64>,
     /// How far from that is what codes and scales stand for, at most.
     pub(crate) off: Vec<f64>,
+    /// Whether all of that may have one sign, as no rounding to nearest or at random has.
+    pub(crate) leans: bool,
     /// The elements without their scales.
     pub(crate) codes: Vec<f32>,
     view: Option<QuantizedView<'a>>,
@@ -53,6 +55,34 @@ impl<'a> Operand<'a> {
     /// # Errors
     /// [`Error::Shape`] if the two differ in shape, and those of [`exact`](Self::exact).
     pub fn cast(source: MatRef<'a>, input: impl Into<GemmInput<'a>>) -> Result<Self, Error> {
+        Self::cast_by(source, input, Rounding::NearestEven)
+    }
+
+    /// The same by another rounding: stochastic ones and those in a direction are off by up to twice
+    /// as much. Errors of stochastic ones have a mean of zero (A7), so the probable bound is theirs
+    /// as well; those in a direction add up.
+    ///
+    /// ```
+    /// use quarter::accuracy::bounds::{GemmBound, Operand, Sums};
+    /// use quarter::tensor::{Cast, MatRef, QuantizeOptions, quantize};
+    /// use quarter::{RandomStream, Rounding};
+    /// let values = [1.03_f32; 32];
+    /// let (x, by) = (MatRef::new(&values, 1, 32)?, Rounding::Stochastic { bits: 32 });
+    /// let cast = "e4m3:1x32:te-mx".parse::<Cast>()?.rounding(by);
+    /// let codes = quantize(x, &cast, &QuantizeOptions::new().random(RandomStream::default()))?;
+    /// let a = Operand::cast_by(x, codes.view(), by)?;
+    /// let (expected, bound) = GemmBound::new(a, Operand::exact(x)?, Sums::F32)?.at(0, 0);
+    /// assert!((expected - 33.9488).abs() < 1e-5 && bound.probable().is_some_and(|p| p < bound.total()));
+    /// # Ok::<(), quarter::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`cast`](Self::cast).
+    pub fn cast_by(
+        source: MatRef<'a>,
+        input: impl Into<GemmInput<'a>>,
+        rounding: Rounding,
+    ) -> Result<Self, Error> {
         let input = input.into();
         let (expected, got) = (input.shape(), source.shape());
         if expected != got {
@@ -64,18 +94,20 @@ impl<'a> Operand<'a> {
         operand.exact = places().map(|(row, col)| element(&source, row, col)).collect();
         operand.off = match operand.view {
             Some(view) => {
-                let bounds = Quantization::new(source, view)?;
+                let bounds = Quantization::new(source, view)?.rounding(rounding);
                 places().map(|(row, col)| bounds.code(row, col).total()).collect()
             }
             None => {
+                let policy = Policy::NONFINITE.rounding(rounding);
                 let one = |(x, code): (&f64, &f32)| match *x == f64::from(*code) {
                     // A number of the format is itself.
                     true => 0.0,
-                    false => rounding(operand.format, Policy::NONFINITE, *x).total(),
+                    false => self::rounding(operand.format, policy, *x).total(),
                 };
                 operand.exact.iter().zip(&operand.codes).map(one).collect()
             }
         };
+        operand.leans = rounding.is_directed();
         Ok(operand)
     }
 
@@ -111,7 +143,8 @@ impl<'a> Operand<'a> {
                 return Err(Error::Cast { why });
             }
         };
-        Ok(Self { rows, k, exact: Vec::new(), off: Vec::new(), codes, view, format, is_f32 })
+        let (exact, off, leans) = (Vec::new(), Vec::new(), false);
+        Ok(Self { rows, k, exact, off, leans, codes, view, format, is_f32 })
     }
 
     /// The format that a unit takes it for.
