@@ -179,7 +179,7 @@ fn bf16_around_the_smallest_normal() {
 /// One subnormal among normal numbers, wherever it is: each thread looks at its part of an operand.
 #[test]
 fn one_subnormal_of_many() {
-    let shape = (1024, 256); // as many as are worth threads
+    let shape = (1536, 256); // as many as are worth three threads
     let places = [(0, 0), (333, 17), (700, 255), (1023, 128)];
     for (row, col) in &places[..common::share(4)] {
         let mut values = vec![bf16::ONE; shape.0 * shape.1];

@@ -134,3 +134,19 @@ fn half_mul_add_rounds_once() {
     }
     println!("rounded twice, as half does, {twice} of these differ");
 }
+
+/// 259 and 261 are ties between even numbers: what is added decides, however little it is.
+#[test]
+fn half_mul_add_keeps_what_f64_does_not() {
+    for (a, b, below, above) in [(7.0, 37.0, 258.0, 260.0), (9.0, 29.0, 260.0, 262.0)] {
+        for (sign, [less, more]) in [(1.0, [below, above]), (-1.0, [above, below])] {
+            for tiny in [2f32.powi(-60), f32::MIN_POSITIVE] {
+                let sum = |c: f32| {
+                    let [a, b, c] = [a * sign, b, c].map(bf16::from_f32);
+                    bf16_mul_add(a, b, c).to_f32() * sign
+                };
+                assert_eq!((sum(-tiny), sum(tiny)), (less, more), "{a} * {b}, {sign}, {tiny:e}");
+            }
+        }
+    }
+}
