@@ -35,12 +35,22 @@ fn blocks<'a>(text: &'a str, head: &str) -> Vec<&'a str> {
     text.match_indices(head).map(|(at, _)| inside(at)).collect()
 }
 
+/// How often each property of a block is tried: proptest's default unless it says so.
+fn cases(block: &str) -> usize {
+    let Some((_, rest)) = block.split_once("proptest_config(config(") else { return 256 };
+    let (number, _) = rest.split_once(')').unwrap();
+    let (factor, shift) = number.split_once(" << ").unwrap_or((number, "0"));
+    factor.parse::<usize>().unwrap() << shift.parse::<u32>().unwrap()
+}
+
 #[test]
 fn tests_are_as_many() {
     let all: Vec<String> =
         names("tests").iter().map(|name| text(&format!("tests/{name}"))).collect();
-    let properties = all.iter().flat_map(|file| blocks(file, "proptest! {")).map(tests).sum();
-    counted("properties of random inputs", properties);
+    let properties: Vec<&str> = all.iter().flat_map(|file| blocks(file, "proptest! {")).collect();
+    counted("properties of random inputs", properties.iter().map(|block| tests(block)).sum());
+    let cases = properties.iter().map(|block| tests(block) * cases(block)).sum();
+    counted("cases of such properties", cases);
     counted("defects of other libraries", tests(&text("tests/defects.rs")));
     let planted = text("tests/accuracy_planted.rs");
     counted("kernels that are wrong on purpose", tests(&planted));
