@@ -9,9 +9,9 @@ use common::exact::Exact;
 use common::units::{SPREADS, case, pairs, value};
 use common::{ROUNDINGS, formats, policies, share};
 use quarter::accuracy::bounds::{
-    AdamWElement, Bound, Distribution, Product, adamw, away_probability, gamma, hoeffding,
-    probability, probable_gamma, rounding, sqnr, sqnr_blocks, sqnr_formula, stochastic_gamma,
-    unit_roundoff, unit_sum,
+    AdamWElement, Bound, Density, Product, adamw, away_probability, gamma, hoeffding, probability,
+    probable_gamma, rounding, sqnr, sqnr_blocks, sqnr_formula, stochastic_gamma, unit_roundoff,
+    unit_sum,
 };
 use quarter::nn::{AdamW, AdamWConfig, Exec, MomentType, Moments, Param, WeightType};
 use quarter::{FormatId, Policy, RandomStream, Rounding, Rule, Unpacked};
@@ -235,8 +235,8 @@ fn sqnr_is_the_tables() {
         let max = spec.max();
         let got = [
             sqnr_formula(spec.precision()),
-            sqnr(spec, Distribution::Normal { sigma: max / 3.7 }),
-            sqnr(spec, Distribution::Uniform { most: max }),
+            sqnr(spec, Density::Normal { sigma: max / 3.7 }),
+            sqnr(spec, Density::Uniform { most: max }),
         ];
         println!(
             "{:12} formula {:.3}, normal {:.3}, uniform {:.3}",
@@ -256,8 +256,7 @@ fn sqnr_is_the_tables() {
         (FormatId::F4E2M1, 18.97, 0.341),
         (FormatId::F8E3M4, 37.56, 0.196),
     ] {
-        let of =
-            |part: f64| sqnr(id.spec(), Distribution::Normal { sigma: part * id.spec().max() });
+        let of = |part: f64| sqnr(id.spec(), Density::Normal { sigma: part * id.spec().max() });
         let got = of(at);
         assert!((got - best).abs() < 0.05, "{}: {got}, not {best}", id.name());
         assert!(of(at * 1.1) < got && of(at / 1.5) < got + 0.01, "{}", id.name());

@@ -300,7 +300,7 @@ fn calls(sums: Accumulation, seed: u64) -> Vec<Call> {
     };
     let outs = [
         Out::F32,
-        Out::Bf16,
+        [Out::Bf16, Out::F16][seed as usize % 2],
         Out::Codes(FormatId::F8E4M3, 0.37),
         Out::Codes(FormatId::F8E5M2, 16.0),
     ];

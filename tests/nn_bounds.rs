@@ -79,7 +79,7 @@ fn other_roundings_are_wider() {
     for by in CAST_ROUNDINGS {
         let cast = cast.rounding(by);
         let nearest = matches!(by, Rounding::NearestEven | Rounding::NearestAway | Rounding::Up);
-        let found = rounded(operands, &cast, Rounding::NearestEven).map_err(|v| v.count());
+        let found = rounded(operands, &cast, Rounding::NearestEven).map_err(|v| v.elements().len());
         assert_eq!(found.is_ok(), nearest, "{cast}: {found:?}");
         if by == Rounding::TowardZero {
             assert_eq!(found.unwrap_err(), 64);

@@ -53,7 +53,7 @@ fn tests_are_as_many() {
     counted("cases of such properties", cases);
     counted("defects of other libraries", tests(&text("tests/defects.rs")));
     let planted = text("tests/accuracy_planted.rs");
-    counted("kernels that are wrong on purpose", tests(&planted));
+    counted("tests of kernels that are wrong on purpose", tests(&planted));
     counted("fuzz targets", names("fuzz/fuzz_targets").len());
 }
 

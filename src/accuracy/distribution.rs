@@ -156,6 +156,9 @@ impl Distribution {
     }
 
     /// A \[rows, cols\] matrix, row after row. The same seed gives the same bits.
+    ///
+    /// # Panics
+    /// If there is no memory for so many elements, as `vec!` does.
     #[must_use]
     pub fn matrix(self, rows: usize, cols: usize, seed: u64) -> Vec<f32> {
         let mut source = Source::new(seed);

@@ -5,7 +5,7 @@ use super::{Part, Plan, Record, figure, hyphens, plot};
 use crate::gemm::compare::Other;
 use anyhow::{Context as _, ensure};
 use quarter::accuracy::bounds::{GemmBound, Operand};
-use quarter::accuracy::check::check_matrix;
+use quarter::accuracy::check::{Element, check_matrix};
 use quarter::accuracy::{CompareOptions, Distribution, Metrics};
 use quarter::gemm::{Accumulation, GemmOptions, gemm_nt};
 use quarter::mma::Output;
@@ -174,8 +174,10 @@ fn measure(
         let (most, probable) = match held {
             Ok(report) => (figure(report.most_of_bound), report.most_of_probable.and_then(figure)),
             Err(violation) => {
-                product.beyond = product.beyond.max(violation.count());
-                (None, None)
+                let wrong = violation.elements();
+                product.beyond = product.beyond.max(wrong.len());
+                let most = wrong.iter().map(Element::part).fold(0.0, f64::max);
+                (figure(most), None)
             }
         };
         let metrics = Metrics::of_product(&actual, &expected, magnitudes, &f32)?;

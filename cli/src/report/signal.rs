@@ -2,7 +2,7 @@
 
 use super::table::Table;
 use super::{Part, Plan, Record, figure, formats, plot};
-use quarter::accuracy::bounds::{Distribution as Theory, sqnr, sqnr_blocks, sqnr_formula};
+use quarter::accuracy::bounds::{Density, sqnr, sqnr_blocks, sqnr_formula};
 use quarter::accuracy::{CompareOptions, Distribution, Meter};
 use quarter::tensor::{Cast, MatMut, MatRef, QuantizeOptions, Scales, quantize};
 use quarter::{FormatId, Granularity, Rule};
@@ -110,8 +110,8 @@ pub fn part(plan: &Plan, draw: bool) -> anyhow::Result<Part> {
         let most = spec.max() as f32;
         let sigma = most / SIGMAS as f32;
         let theories = [
-            ("gaussian", &normal, sigma, Theory::Normal { sigma: sigma.into() }),
-            ("uniform", &even, most, Theory::Uniform { most: most.into() }),
+            ("gaussian", &normal, sigma, Density::Normal { sigma: sigma.into() }),
+            ("uniform", &even, most, Density::Uniform { most: most.into() }),
         ];
         theories.map(|(data, x, by, theory)| {
             let measured = alone(*format, x, by, SHAPE)?;
@@ -176,7 +176,7 @@ fn curves(formats: &[FormatId], normal: &[Vec<f32>]) -> anyhow::Result<String> {
         let sigma = |power: f64| spec.max() * power.exp2();
         let line = (0..=96).map(|i| {
             let power = f64::from(i) / 4.0 - 24.0;
-            (power, sqnr(spec, Theory::Normal { sigma: sigma(power) }))
+            (power, sqnr(spec, Density::Normal { sigma: sigma(power) }))
         });
         let marks = (0..12).map(|i| {
             let power = f64::from(-2 * i);

@@ -140,6 +140,8 @@ fn later_losses_are_close_to_those_of_one_rank() {
             let losses = steps(&mut start(&settings), &settings, 0..STEPS);
             for (step, (a, b)) in losses.iter().zip(&alone).enumerate() {
                 let gap = (a - b).abs() / b;
+                // NVFP4's tensor factor is not joined, and the text changes with the sources.
+                let bound = if *name == "nvfp4" { 4.0 * bound } else { bound };
                 worst[i] = worst[i].max(gap);
                 assert!(gap <= bound, "{name}, wire {wire}, step {step}: {a}, not {b}");
             }

@@ -1,6 +1,6 @@
 //! One step of AdamW against real numbers.
 
-use super::rounding::{ETA32, U32, rounding};
+use super::rounding::{ETA32, U32, rounding_up_to};
 use super::{Bound, Term};
 use crate::format::{FormatId, Policy, Rounding};
 use crate::nn::{AdamWConfig, MomentType, WeightType};
@@ -62,9 +62,11 @@ impl Tracked {
     }
 
     /// Rounded to f32; f64 itself rounds the value by 2^−53 of it.
+    /// What may become Inf has no bound.
     fn round(self) -> Self {
         let off = self.off + (self.value.abs() + self.off) * (U32 + 1e-15) + ETA32;
-        Self { off, ..self }
+        let beyond = self.value.abs() + off >= f64::from(f32::MAX);
+        Self { off: if beyond { f64::INFINITY } else { off }, ..self }
     }
 }
 
@@ -169,7 +171,7 @@ pub fn adamw(
     let stored = |x: Tracked, rounding_to: Rounding| {
         let policy = Policy::NONFINITE.rounding(rounding_to);
         let most = x.value().abs() + x.off();
-        of(x).with(Term::Output, rounding(FormatId::Bf16.spec(), policy, most).total())
+        of(x).with(Term::Output, rounding_up_to(FormatId::Bf16.spec(), policy, most))
     };
     let moment = |x: Tracked| match config.moments {
         MomentType::F32 => (x.value(), of(x)),

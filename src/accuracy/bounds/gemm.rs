@@ -4,7 +4,7 @@ mod law;
 
 use super::operand::Operand;
 use super::quantize::element;
-use super::rounding::{ETA32, U32, pow2, rounding};
+use super::rounding::{ETA32, U32, pow2, rounding_up_to};
 use super::{Bound, Term};
 use crate::error::Error;
 use crate::format::{FormatSpec, Policy};
@@ -45,7 +45,7 @@ impl From<Accumulation> for Sums {
 ///
 /// | how it adds | sums |
 /// |---|---|
-/// | in any order | γₙ(u) Σ (\|x\|+dx)(\|y\|+dy), n = K − 1, 1 more for products that are rounded, 3 for scales |
+/// | in any order | γₙ(u) Σ (\|x\|+dx)(\|y\|+dy), n = K − 1, 1 more for products that are rounded, 3 for scales; and what is subnormal wherever scales are applied |
 /// | as [`gemm`](crate::gemm) says | (n−1)·u of each segment's Σ \|x̂\|\|ŷ\|, n·u where products are inexact, and (S−1)·u of the S segments' sums |
 /// | through a unit | [`unit_sum`](super::unit_sum) of each chain, and joins as above |
 ///
@@ -259,7 +259,7 @@ impl<'a> GemmBound<'a> {
             .with(Term::CastB, all.b)
             .with(Term::Reference, (all.n + 8) as f64 * pow2(-51) * all.widest());
         let (sums, probable) = match self.sums {
-            Sums::AnyOrder { roundoff } => self.any_order(&all, roundoff),
+            Sums::AnyOrder { roundoff } => self.any_order(&all, roundoff, (row, col)),
             Sums::Defined(how) => self.defined(&parts, &all, how, (row, col)),
         };
         let likely = self.lambda * all.squares.sqrt() + all.leaning + probable;
@@ -340,7 +340,7 @@ impl<'a> GemmBound<'a> {
             }
             let most = t.abs() + bound.total();
             let most = if scale.is_some() { most.min(format.max().next_down()) } else { most };
-            let stored = rounding(format, policy, most).total();
+            let stored = rounding_up_to(format, policy, most);
             likely += stored;
             bound = bound.with(Term::Output, stored);
         }

@@ -37,5 +37,5 @@ pub use rounding::{
     ETA32, U32, away_probability, chain, gamma, hoeffding, probability, probable_gamma, rounding,
     stochastic_gamma, unit_roundoff,
 };
-pub use sqnr::{Distribution, sqnr, sqnr_blocks, sqnr_formula};
+pub use sqnr::{Density, sqnr, sqnr_blocks, sqnr_formula};
 pub use unit::{Product, unit_sum};

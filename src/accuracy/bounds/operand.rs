@@ -21,7 +21,7 @@ pub struct Operand<'a> {
     pub(crate) exact: Vec<f64>,
     /// How far from that is what codes and scales stand for, at most.
     pub(crate) off: Vec<f64>,
-    /// Whether all of that may have one sign, as no rounding to nearest or at random has.
+    /// Whether all of that has one sign by its rounding: toward zero, up or down.
     pub(crate) leans: bool,
     /// The elements without their scales.
     pub(crate) codes: Vec<f32>,
@@ -32,8 +32,8 @@ pub struct Operand<'a> {
 }
 
 impl<'a> Operand<'a> {
-    /// What codes and scales stand for, or numbers as they are: products are expected to be of
-    /// these, so that their sums alone are inexact.
+    /// What codes and scales stand for, or numbers as products read them (f64 rounded to f32): products
+    /// are expected to be of these, so that their sums alone are inexact.
     ///
     /// # Errors
     /// [`Error::Cast`] for packed panels, whose source is wanted; [`Error::Memory`].
@@ -145,6 +145,12 @@ impl<'a> Operand<'a> {
         };
         let (exact, off, leans) = (Vec::new(), Vec::new(), false);
         Ok(Self { rows, k, exact, off, leans, codes, view, format, is_f32 })
+    }
+
+    /// Σ |x| of a row of what it stands for, at most.
+    pub(crate) fn largest_sum(&self, row: usize) -> f64 {
+        let pairs = self.row(&self.exact, row).iter().zip(self.row(&self.off, row));
+        pairs.map(|(x, off)| x.abs() + off).sum()
     }
 
     /// The format that a unit takes it for.

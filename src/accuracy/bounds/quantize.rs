@@ -43,7 +43,7 @@ pub struct Scaled<'a> {
 }
 
 impl<'a> Scaled<'a> {
-    /// Multiplied by an f32 scale and by fl(1/scale), to nearest even.
+    /// Multiplied by a positive f32 scale and by fl(1/scale), to nearest even.
     #[must_use]
     pub fn new(format: &'a FormatSpec, scale: f32) -> Self {
         let [scale, scale_inv] = [scale, 1.0 / scale].map(f64::from);
@@ -84,17 +84,25 @@ impl<'a> Scaled<'a> {
     #[must_use]
     pub fn value(&self, x: f64) -> Bound {
         let bound = self.code(x);
-        let largest = (x.abs() + bound.total()).min(self.format.max() * self.scale_inv);
-        bound.with(Term::Output, largest * U32 + ETA32)
+        stored(bound, (x.abs() + bound.total()).min(self.format.max() * self.scale_inv.abs()), 1.0)
     }
+}
+
+/// With so many roundings to f32 of what is this large at most; without a bound where that may become
+/// Inf.
+fn stored(bound: Bound, largest: f64, times: f64) -> Bound {
+    let off = times * (1.0 + U32) * (largest * U32 + ETA32);
+    let term = if largest + off >= f64::from(f32::MAX) { Term::Overflow } else { Term::Output };
+    bound.with(term, if term == Term::Overflow { f64::INFINITY } else { off })
 }
 
 /// A9: the largest part of its group's amax by which a rule lets a value saturate.
 ///
 /// Where the exponent of amax alone decides, amax is below 2^(emax+1) scales and M scales are kept:
 /// 1 − M/2^(emax+1), which is 1/8 for E4M3, E5M2 and E3M2, 1/16 for E2M3, 1/4 for E2M1. NVFP4's
-/// scale is itself rounded to E4M3: 1/17. The others let nothing saturate but by the rounding of
-/// the scale.
+/// scale is itself rounded to E4M3: 1/17 where that is a normal number; where it is subnormal, up to
+/// 6 · 2^−10 of the tensor's factor (half a step) instead, which may be a third of the amax. The others
+/// let nothing saturate but by the rounding of the scale, `te-delayed` of the amax that made its scale.
 ///
 /// ```
 /// use quarter::accuracy::bounds::most_clipped;
@@ -214,18 +222,19 @@ impl<'a> Quantization<'a> {
         let bound = self.scaled(row, col).code(x);
         // f64 is rounded to f32 first: once for itself, and once for what the bound is of.
         match self.source.parts().0 {
+            Values::F64(_) if x.abs() * (1.0 + U32) >= f64::from(f32::MAX) => Bound::NONE,
             Values::F64(_) => bound.with(Term::Scaling, 2.1 * (x.abs() * U32 + ETA32)),
             Values::F32(_) | Values::F16(_) | Values::Bf16(_) => bound,
         }
     }
 
-    /// The same of a value that was dequantized to f32.
+    /// The same of a value that was dequantized to f32; infinite where that may become Inf, as what a
+    /// power of two rounded up stands for may, near f32's largest number.
     #[must_use]
     pub fn value(&self, row: usize, col: usize) -> Bound {
         let (bound, x) = (self.code(row, col), self.source(row, col));
-        let largest = x.abs() + bound.total();
         let times = if matches!(self.codes.scales(), Scales::E4M3 { .. }) { 2.0 } else { 1.0 };
-        bound.with(Term::Output, times * (1.0 + U32) * (largest * U32 + ETA32))
+        stored(bound, x.abs() + bound.total(), times)
     }
 
     /// The source's elements, row after row.

@@ -97,6 +97,13 @@ pub fn rounding(spec: &FormatSpec, policy: Policy, x: f64) -> Bound {
     Bound::of(Term::Rounding, (part * size).max(least.min(if inward { size } else { least })))
 }
 
+/// The largest of [`rounding`] over all numbers of up to a size: beyond the largest number of a format
+/// it is smaller again.
+pub(super) fn rounding_up_to(spec: &FormatSpec, policy: Policy, size: f64) -> f64 {
+    let inside = rounding(spec, policy, size.min(spec.max().next_down())).total();
+    inside.max(rounding(spec, policy, size).total())
+}
+
 /// A2: γₙ = n·u / (1 − n·u), Inf from n·u = 1 on: a product of n factors 1 + δ with |δ| ≤ u is off
 /// from 1 by at most γₙ.
 ///

@@ -22,7 +22,7 @@ pub fn sqnr_formula(precision: u32) -> f64 {
 
 /// What numbers are drawn from.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Distribution {
+pub enum Density {
     /// Normal, mean 0.
     Normal {
         /// Its standard deviation.
@@ -35,7 +35,7 @@ pub enum Distribution {
     },
 }
 
-impl Distribution {
+impl Density {
     /// Twice the density at x ≥ 0, and from where on there is nothing.
     fn half(&self, x: f64) -> f64 {
         match *self {
@@ -62,17 +62,21 @@ impl Distribution {
 
 /// A8: signal to noise in dB of numbers of a distribution that are rounded to the nearest number of a
 /// format and saturate: the integral of (Q(x) − x)² over each number's cell. Numbers are in the
-/// format's units: a scale is part of sigma.
+/// format's units: a scale is part of sigma. Of formats of more than 16 bits it is the
+/// [formula](sqnr_formula)'s.
 ///
 /// ```
 /// use quarter::FormatId;
-/// use quarter::accuracy::bounds::{Distribution, sqnr};
+/// use quarter::accuracy::bounds::{Density, sqnr};
 /// let e4m3 = FormatId::F8E4M3.spec();
-/// let normal = Distribution::Normal { sigma: e4m3.max() / 3.7 };
+/// let normal = Density::Normal { sigma: e4m3.max() / 3.7 };
 /// assert!((sqnr(e4m3, normal) - 31.39).abs() < 0.01);
 /// ```
 #[must_use]
-pub fn sqnr(format: &FormatSpec, distribution: Distribution) -> f64 {
+pub fn sqnr(format: &FormatSpec, distribution: Density) -> f64 {
+    if format.bits() > 16 {
+        return sqnr_formula(format.precision());
+    }
     let noise = noise(&numbers(format), 1.0, distribution.end(), |x| distribution.half(x));
     decibel(distribution.power() / noise)
 }
@@ -95,6 +99,9 @@ pub fn sqnr(format: &FormatSpec, distribution: Distribution) -> f64 {
 pub fn sqnr_blocks(format: &FormatSpec, rule: Rule, n: usize, global_scale: f32) -> f64 {
     /// Steps of amax, from 0 to 8 standard deviations.
     const STEPS: usize = 1024;
+    if format.bits() > 16 {
+        return sqnr_formula(format.precision());
+    }
     let numbers = numbers(format);
     let context = Context { global_scale, ..Context::default() };
     let others = n as f64 - 1.0;

@@ -22,7 +22,7 @@ impl GemmBound<'_> {
         let cols = self.shape().1;
         let mut violation =
             match check_matrix(actual, &expected, cols, |row, col| bounds[row * cols + col]) {
-                Err(violation) if violation.count() > 0 => violation,
+                Err(violation) if violation.checked() > 0 => violation,
                 done => return done,
             };
         let mut look: Vec<Element> = violation.elements().to_vec();

@@ -44,7 +44,7 @@ use std::vec::Vec;
 /// What a check has found where nothing is wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Report {
-    /// Elements.
+    /// Elements whose error is finite.
     pub count: usize,
     /// The largest |actual − expected|.
     pub most: f64,
@@ -52,8 +52,10 @@ pub struct Report {
     pub most_of_bound: f64,
     /// Where.
     pub at: usize,
+    /// Elements whose bound is infinite: nothing is said of them.
+    pub without_bound: usize,
     /// The largest part of a probable bound that an error took, where there are some: beyond 1 it is
-    /// no violation, but seldom.
+    /// no violation, but seldom where errors are independent (of constants they are not).
     pub most_of_probable: Option<f64>,
 }
 
@@ -74,11 +76,14 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { count, most, most_of_bound, at, most_of_probable } = self;
+        let Self { count, most, most_of_bound, at, without_bound, most_of_probable } = self;
         write!(
             f,
             "{count} elements, errors up to {most:e}, {most_of_bound:.4} of a bound at [{at}]"
         )?;
+        if *without_bound > 0 {
+            write!(f, ", {without_bound} without a bound")?;
+        }
         most_of_probable.map_or(Ok(()), |most| write!(f, ", {most:.4} of what is probable"))
     }
 }
@@ -148,6 +153,7 @@ fn compare(
         // NaN is no error within a bound, but an infinite one.
         let within =
             bound.total() == f64::INFINITY || (error <= bound.total() && error < f64::INFINITY);
+        report.without_bound += usize::from(bound.total() == f64::INFINITY);
         if within || same {
             if error.is_finite() {
                 report.note(i, error, &bound);

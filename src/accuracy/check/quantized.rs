@@ -16,7 +16,7 @@ impl Quantization<'_> {
         let cols = self.shape().1;
         let bound = |row, col| self.value(row, col);
         let mut violation = match check_matrix(values, &self.expected(), cols, bound) {
-            Err(violation) if violation.count() > 0 => violation,
+            Err(violation) if violation.checked() > 0 => violation,
             done => return done,
         };
         let operand = "the tensor";

@@ -42,7 +42,7 @@ pub enum Symptom {
     },
     /// All results are this much times what they should be.
     Factor {
-        /// The median.
+        /// That of the element that is known best.
         factor: f64,
     },
     /// Each row is off by a factor of its own.

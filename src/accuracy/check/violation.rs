@@ -121,9 +121,9 @@ impl Violation {
         &self.elements
     }
 
-    /// The number of all elements.
+    /// How many elements were held to bounds, wrong and right.
     #[must_use]
-    pub const fn count(&self) -> usize {
+    pub const fn checked(&self) -> usize {
         self.count
     }
 

@@ -15,15 +15,37 @@ impl GemmBound<'_> {
         self.a.is_quantized() && self.b.is_quantized()
     }
 
-    pub(super) fn any_order(&self, all: &Part, u: f64) -> (Bound, f64) {
+    pub(super) fn any_order(&self, all: &Part, u: f64, place: (usize, usize)) -> (Bound, f64) {
         let scales = self.a.is_quantized() || self.b.is_quantized();
         let rounded = usize::from(!self.exact_products());
         let n = self.a.k.saturating_sub(1) + rounded + if scales { 3 } else { 0 };
-        let bound = Bound::of(Term::Accumulation, gamma(n, u) * all.widest())
-            .with(Term::Underflow, (n + 1) as f64 * ETA32);
+        let (mut least, mut small) = (1.0_f64, (n + 1) as f64 * ETA32);
+        if scales {
+            let most;
+            (least, most) = self.factors(place);
+            let elements = self.a.largest_sum(place.0) + self.b.largest_sum(place.1);
+            // Scales may meet codes, products, sums or each other first, and each of these may be
+            // subnormal then, or beyond f32.
+            small = small * most + ETA32 * (elements + all.widest() / least);
+        }
+        let bound =
+            Bound::of(Term::Accumulation, gamma(n, u) * all.widest()).with(Term::Underflow, small);
         // Truncation has a mean of its own.
         let probable = if u <= U32 { probable_gamma(n, self.lambda, u) } else { gamma(n, u) };
-        (overflow(bound, all.widest()), probable * all.size)
+        (overflow(bound, all.widest() / least), probable * all.size + small)
+    }
+
+    /// The smallest and largest factor by which scales may change a number on the way, zeros aside.
+    fn factors(&self, place: (usize, usize)) -> (f64, f64) {
+        let step = [self.a.block(), self.b.block()].into_iter().flatten().min();
+        let (mut least, mut most) = (1.0_f64, 1.0_f64);
+        for k in (0..self.a.k).step_by(step.unwrap_or(self.a.k).max(1)) {
+            let [sa, sb] = self.scales(place, k).map(f64::abs);
+            for factor in [sa, sb, sa * sb].into_iter().filter(|factor| *factor > 0.0) {
+                (least, most) = (least.min(factor), most.max(factor));
+            }
+        }
+        (least, most)
     }
 
     /// The scales that an output's segment meets, each with the tensor's own factor.
