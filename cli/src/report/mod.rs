@@ -10,7 +10,7 @@
 //! machine prints the same. `docs/accuracy.md` is what `quarter report --markdown` prints, and a test
 //! holds it to that.
 //!
-//! To add a part: a file that gives a [`Part`], a variant of [`Which`], and a line in [`run`].
+//! To add a part: a file that gives a `Part`, a variant of `Which`, and a line in [`run`].
 
 mod casts;
 mod plot;
