@@ -11,7 +11,7 @@
 //! * the output's conversion: its unit roundoff, or half its smallest number;
 //! * f64 itself: (K + 16) · 2^-53 · s.
 //!
-//! A hardware unit's sums have none of this: no bound is claimed for them. Those of the unit `exact`
+//! A hardware unit's sums have none of this: their bound is `GemmBound`'s. Those of the unit `exact`
 //! are rounded once a segment: n is 1.
 //!
 //! What is not finite, or beyond the output's largest number, has no such bound: it is counted.
@@ -134,13 +134,13 @@ impl Sum<'_> {
         self.longest + self.segments - 1 + if self.scaled { 3 } else { 0 }
     }
 
-    /// The unit, if no bound is claimed for it.
+    /// The unit, if it has no bound here.
     #[must_use]
     pub fn unbounded(&self) -> Option<&'static Unit> {
         self.unit.filter(|unit| unit.rule() != Rule::Exact)
     }
 
-    /// The bound of a sum that is v in f64; 0 where none is claimed.
+    /// The bound of a sum that is v in f64; 0 where there is none here.
     fn bound(&self, v: f64, magnitude: f64, [a, b]: [Largest; 2]) -> f64 {
         if self.unbounded().is_some() {
             return 0.0;

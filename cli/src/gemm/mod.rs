@@ -56,7 +56,7 @@ D.npy has float32; with --out-type bf16 or f16 their codes as uint16, with anoth
 The error is that against f64 sums of the operands as they were multiplied, of all rows or, for large \
 products, of some that lie evenly. The bound is gamma(h) sum |a b|, gamma(h) = h u / (1 - h u), \
 u = 2^-24, h roundings in a row, and what C, the output's type and subnormal numbers add: \
-no element may be beyond it. For a unit's sums none is claimed, but for those of `exact`.
+no element may be beyond it. For a unit's sums, but for those of `exact`, `quarter report` has it.
 --selftest multiplies a fixed list and compares the digest of all results with the one that every \
 machine has.")]
 pub struct Args {
@@ -352,7 +352,10 @@ fn report(text: &mut String, found: &Errors, sum: &Sum<'_>, m: usize) -> anyhow:
         }
     }
     if let Some(unit) = sum.unbounded() {
-        write!(text, "\nbound  none is claimed for the sums of {unit}")?;
+        write!(
+            text,
+            "\nbound  none here (but by `quarter report products --unit`) for the sums of {unit}"
+        )?;
         return Ok(());
     }
     let h = sum.roundings();
