@@ -236,18 +236,19 @@ fn plan(args: &Args) -> anyhow::Result<Plan> {
     let recipes = if args.recipes.is_empty() {
         presets::ALL.iter().map(|(_, recipe)| recipe()).collect()
     } else {
-        args.recipes.clone()
+        distinct(&args.recipes)
     };
     let sums = if args.sums.is_empty() {
         let units = [&H100_TF32, &H100_16BIT, &H100_WGMMA_FP8, &B200_MXFP8];
         [Other::F32].into_iter().chain(units.map(Other::Unit)).collect()
     } else {
-        args.sums.clone()
+        distinct(&args.sums)
     };
     let mut k: Vec<usize> = args.k.iter().map(|k| *k as usize).collect();
     k.sort_unstable();
     k.dedup();
     let given: Vec<_> = args.distributions.iter().map(|named| named.0).collect();
+    let given = distinct(&given);
     let (distributions, shown) = if given.is_empty() {
         (finite().collect(), SHOWN.to_vec())
     } else {
@@ -263,6 +264,12 @@ fn plan(args: &Args) -> anyhow::Result<Plan> {
         shown,
         seed: args.seed,
     })
+}
+
+/// Each once, in the order in which they came.
+fn distinct<T: Clone + PartialEq>(given: &[T]) -> Vec<T> {
+    let first = |(i, one): &(usize, &T)| !given[..*i].contains(one);
+    given.iter().enumerate().filter(first).map(|(_, one)| one.clone()).collect()
 }
 
 /// Formats that casts make.

@@ -191,8 +191,15 @@ fn shares_are_probabilities() {
 /// Only what is asked for, in order, once.
 #[test]
 fn what_is_chosen() {
-    let text =
-        printed(&["products", "--recipe", "rowwise,bf16", "--k", "64,32,64", "--unit", "f32"]);
+    let text = printed(&[
+        "products",
+        "--recipe",
+        "rowwise,bf16,rowwise",
+        "--k",
+        "64,32,64",
+        "--unit",
+        "f32,f32",
+    ]);
     let titles: Vec<_> = text.lines().filter(|line| line.contains("products")).collect();
     assert_eq!(
         titles[..2],
