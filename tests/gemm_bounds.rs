@@ -174,9 +174,7 @@ fn bound<'a>(a: Operand<'a>, b: Operand<'a>, call: &'a Call) -> GemmBound<'a> {
     if let Some(bias) = &call.bias {
         bound = bound.bias(bias).unwrap();
     }
-    if call.activation == Activation::Relu {
-        bound = bound.relu();
-    }
+    bound = bound.activation(call.activation);
     match call.out {
         Out::F64 | Out::F32 => bound,
         Out::F16 => bound.output(FormatId::F16.spec()),
@@ -305,6 +303,7 @@ fn calls(sums: Accumulation, seed: u64) -> Vec<Call> {
         Out::Codes(FormatId::F8E5M2, 16.0),
     ];
     let mut calls: Vec<Call> = outs.into_iter().map(full).collect();
+    calls.push(Call { activation: Activation::Gelu, ..full(Out::F32) });
     calls.push(Call { out: Out::Bf16, ..plain.clone() });
     calls.push(plain);
     calls

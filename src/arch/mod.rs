@@ -40,6 +40,9 @@ use encoder::Encoder;
 use tile::{Finish, Fold, Join, LANES, Line, Sums, Thin, Tile, WideSums};
 use units::{Accumulators, Chain};
 
+#[cfg_attr(not(feature = "std"), allow(unused_imports))] // bounds need it
+pub(crate) use generic::math::GELU_ULPS;
+
 /// GELU, as [`Activation::Gelu`](tile::Activation::Gelu) is computed everywhere.
 #[cfg_attr(not(feature = "std"), allow(dead_code))]
 pub(crate) fn gelu(t: f32) -> f32 {
