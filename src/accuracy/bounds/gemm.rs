@@ -6,9 +6,9 @@ use super::operand::Operand;
 use super::quantize::element;
 use super::rounding::{ETA32, U32, pow2, rounding_up_to};
 use super::{Bound, Term};
+use crate::arch::GELU_ULPS;
 use crate::error::Error;
 use crate::format::{FormatSpec, Policy};
-use crate::arch::GELU_ULPS;
 use crate::gemm::{Accumulation, Activation, Sums as Joins, segments};
 use crate::recipe::{Pass, Recipe};
 use crate::tensor::MatRef;
@@ -395,7 +395,8 @@ mod tests {
     /// The slope of [`gelu`] between neighbours of a fine grid, and beyond where it is that of 0 or x.
     #[test]
     fn the_slope_of_gelu() {
-        let slope = |i: i32| (gelu(f64::from(i + 1) / 4096.0) - gelu(f64::from(i) / 4096.0)) * 4096.0;
+        let slope =
+            |i: i32| (gelu(f64::from(i + 1) / 4096.0) - gelu(f64::from(i) / 4096.0)) * 4096.0;
         let most = (-12 * 4096..12 * 4096).map(|i| slope(i).abs()).fold(0.0, f64::max);
         assert!(most <= GELU_SLOPE && most > GELU_SLOPE - 1e-4, "{most}");
         assert!(gelu(-12.0).abs() < 1e-30 && gelu(12.0) == 12.0);
