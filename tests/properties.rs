@@ -107,7 +107,7 @@ proptest! {
                     let q = quantized(spec, x, policy, 0);
                     let (low, high) = neighbours(oracle, x.abs());
                     if !high.is_finite() || spec.decode_f64(encode(spec, x, policy, 0)).is_nan() {
-                        continue; // overflow: see `directed`
+                        continue; // overflow: see `neighbours_on_the_right_side`
                     }
                     let error = (q - x).abs();
                     let other = (q.abs() - low - high).abs();

@@ -103,12 +103,16 @@ pub fn casts(rule: Rule) -> Vec<Cast> {
     all.filter(|cast| cast.check().is_ok()).collect()
 }
 
-pub const CAST_ROUNDINGS: [Rounding; 6] = [
+/// Every rounding, stochastic ones with few bits and many.
+pub const CAST_ROUNDINGS: [Rounding; 9] = [
     Rounding::NearestEven,
     Rounding::NearestAway,
     Rounding::TowardZero,
     Rounding::Up,
+    Rounding::Down,
     Rounding::STOCHASTIC,
+    Rounding::StochasticEven { bits: 8 },
+    Rounding::StochasticOdd { bits: 23 },
     Rounding::StochasticFast { bits: 9 },
 ];
 

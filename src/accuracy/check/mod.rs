@@ -44,7 +44,7 @@ use std::vec::Vec;
 /// What a check has found where nothing is wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Report {
-    /// Elements whose error is finite.
+    /// Elements that were held to a finite bound.
     pub count: usize,
     /// The largest |actual − expected|.
     pub most: f64,
@@ -150,14 +150,12 @@ fn compare(
         let (got, want, bound) = (number(actual, i), number(expected, i), bound(i));
         let same = got == want || (got.is_nan() && want.is_nan());
         let error = if same { 0.0 } else { (got - want).abs() };
-        // NaN is no error within a bound, but an infinite one.
-        let within =
-            bound.total() == f64::INFINITY || (error <= bound.total() && error < f64::INFINITY);
-        report.without_bound += usize::from(bound.total() == f64::INFINITY);
-        if within || same {
-            if error.is_finite() {
-                report.note(i, error, &bound);
-            }
+        // NaN is no error within a bound.
+        let within = error <= bound.total();
+        if bound.total() == f64::INFINITY {
+            report.without_bound += 1;
+        } else if within || same {
+            report.note(i, error, &bound);
         } else {
             wrong.push(Element { index: i, actual: got, expected: want, bound, codes: None });
         }
