@@ -406,8 +406,8 @@ fn promotion_missing() {
     let own = GemmBound::new(left, right, unit).unwrap();
     let report = own.check(&run(unit)).unwrap();
     assert!(report.most_of_bound > 0.1, "{report:?}");
-    let symptom = Symptom::NarrowAccumulator { bits: 14 };
-    let words = ["missing promotion", "accumulator too narrow", "14 bits"];
+    let symptom = Symptom::AddsAs { unit: "h100-wgmma-fp8", promote: None };
+    let words = ["missing promotion", "the bits of h100-wgmma-fp8"];
     planted(bounds.check(&run(promoted)), bounds.check(&run(unit)), &symptom, &words);
     let [left, right] = operands();
     let f32s = GemmBound::new(left, right, Sums::F32).unwrap();

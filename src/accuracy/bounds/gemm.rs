@@ -1,9 +1,13 @@
 //! Matrix products (A4): each output's expected number and bound, from the data.
 
 mod law;
+mod steps;
+
+pub(crate) use steps::Steps;
+#[cfg(test)]
+use steps::gelu;
 
 use super::operand::Operand;
-use super::quantize::element;
 use super::rounding::{ETA32, U32, pow2, rounding_up_to};
 use super::{Bound, Term};
 use crate::arch::GELU_ULPS;
@@ -226,13 +230,22 @@ impl<'a> GemmBound<'a> {
         Self { lambda, ..self }
     }
 
-    /// Alpha, or 1.
-    pub(crate) fn factor(&self) -> f64 {
-        self.alpha.map_or(1.0, f64::from)
+    pub(crate) const fn has_bias(&self) -> bool {
+        self.bias.is_some()
     }
 
-    pub(crate) const fn bias_values(&self) -> Option<&'a [f32]> {
-        self.bias
+    pub(crate) const fn has_c(&self) -> bool {
+        self.c.is_some()
+    }
+
+    pub(crate) const fn sums(&self) -> Sums {
+        self.sums
+    }
+
+    /// The format of outputs and how they are rounded to it, f32 if none.
+    pub(crate) fn stored(&self) -> Option<(&'static FormatSpec, Policy)> {
+        let policy = |scale: Option<f32>| scale.map_or(Policy::NONFINITE, |_| Policy::SATURATE);
+        self.output.map(|(format, scale)| (format, policy(scale)))
     }
 
     /// The sum of products that is expected.
@@ -252,7 +265,9 @@ impl<'a> GemmBound<'a> {
         self.a.k
     }
 
-    /// What is expected of an output, and its bound. The probable bound is A6 with λ: casts count by
+    /// What is expected of an output, and its bound: NaN or Inf and no bound but itself where codes,
+    /// scales, C or bias make it that, or where it is beyond what an output of 16 bits can be. The
+    /// probable bound is A6 with λ: casts count by
     /// the root of the sum of their squares, roundings to nearest by
     /// [`probable_gamma`](super::probable_gamma).
     ///
@@ -280,7 +295,10 @@ impl<'a> GemmBound<'a> {
         };
         let likely = self.lambda * all.squares.sqrt() + all.leaning + probable;
         let (expected, bound) = self.finished((row, col), all.sum, casts.plus(&sums), likely);
-        (expected, bound)
+        if expected.is_finite() && bound.total().is_finite() {
+            return (expected, bound);
+        }
+        self.special((row, col)).map_or((expected, bound), |special| (special, Bound::ZERO))
     }
 
     /// What is expected of each output, row after row, and their bounds.
@@ -321,47 +339,51 @@ impl<'a> GemmBound<'a> {
         sums: Bound,
         likely: f64,
     ) -> (f64, Bound) {
+        let steps = self.steps(row, col);
         let (mut t, mut bound, mut likely) = (sum, sums, likely);
         let step = |t: f64, bound: Bound, likely: &mut f64| {
             let size = U32 * (t.abs() + bound.total()) + ETA32;
             *likely += size;
             overflow(bound.with(Term::Epilogue, size), t.abs() + bound.total())
         };
-        if let Some(alpha) = self.alpha.map(f64::from) {
+        if self.alpha.is_some() {
+            let alpha = steps.alpha;
             (t, bound, likely) = (t * alpha, bound.times(alpha), likely * alpha.abs());
             bound = step(t, bound, &mut likely);
         }
-        if let Some((beta, c)) = &self.c {
-            t += f64::from(*beta) * element(c, row, col);
+        if self.c.is_some() {
+            t += steps.beta * steps.c;
             let begins = matches!(self.sums, Sums::Defined(how) if self.begins_with_c(how));
             if !begins {
                 bound = step(t, bound, &mut likely);
             }
         }
-        if let Some(bias) = self.bias {
-            t += f64::from(bias[col]);
+        if self.bias.is_some() {
+            t += steps.bias;
             bound = step(t, bound, &mut likely);
         }
-        match self.activation {
-            Activation::None => (),
-            Activation::Relu => t = if t < 0.0 { 0.0 } else { t },
-            Activation::Gelu => {
-                // |gelu(t)| is at most |t|.
-                let own = GELU_ULPS * 2.0 * U32 * (t.abs() + bound.total()).max(0.25);
-                bound = bound.times(GELU_SLOPE).with(Term::Epilogue, own);
-                (t, likely) = (gelu(t), likely * GELU_SLOPE + own);
-            }
+        if self.activation == Activation::Gelu {
+            // |gelu(t)| is at most |t|.
+            let own = GELU_ULPS * 2.0 * U32 * (t.abs() + bound.total()).max(0.25);
+            bound = bound.times(GELU_SLOPE).with(Term::Epilogue, own);
+            likely = likely * GELU_SLOPE + own;
         }
+        t = steps.active(t);
         if let Some((format, scale)) = self.output {
             let mut policy = Policy::NONFINITE;
-            if let Some(scale) = scale.map(f64::from) {
+            if scale.is_some() {
+                let scale = steps.scale;
                 (t, bound, likely) = (t * scale, bound.times(scale), likely * scale.abs());
                 bound = step(t, bound, &mut likely);
                 // To cut off two numbers brings them no farther apart.
-                t = t.clamp(-format.max(), format.max());
+                t = steps.cut(t);
                 policy = Policy::SATURATE;
             }
             let most = t.abs() + bound.total();
+            let least = t.abs() - bound.total();
+            if scale.is_none() && most.is_finite() && overflows(format, least) {
+                return (f64::INFINITY.copysign(t), Bound::ZERO);
+            }
             let most = if scale.is_some() { most.min(format.max().next_down()) } else { most };
             let stored = rounding_up_to(format, policy, most);
             likely += stored;
@@ -374,10 +396,10 @@ impl<'a> GemmBound<'a> {
 /// The largest slope of GELU is 1.12899.
 const GELU_SLOPE: f64 = 1.129;
 
-/// GELU in its tanh form, as x / (1 + exp(−2u)): nothing cancels.
-fn gelu(x: f64) -> f64 {
-    let u = (2.0 / core::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
-    if x == f64::NEG_INFINITY { 0.0 } else { x / (1.0 + (-2.0 * u).exp()) }
+/// Whether a size becomes Inf when it is rounded to the nearest number.
+fn overflows(format: &FormatSpec, size: f64) -> bool {
+    let half = pow2(format.emax() - format.man_bits() as i32) / 2.0;
+    format.has_inf() && size >= format.max() + half
 }
 
 /// Without a bound where a sum of f32 may be beyond the largest number.

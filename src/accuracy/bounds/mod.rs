@@ -29,6 +29,7 @@ mod unit;
 
 pub use adamw::{AdamWBound, AdamWElement, Tracked, adamw};
 pub use bound::{Bound, Term};
+pub(super) use gemm::Steps;
 pub use gemm::{GemmBound, Sums};
 pub use normal::{erf, erfc};
 pub use operand::Operand;

@@ -9,6 +9,7 @@ use crate::mma::Unit;
 use crate::scale::Granularity;
 use crate::slice::Values;
 use crate::tensor::{MatRef, QuantizedView, Scales};
+use half::{bf16, f16};
 use std::vec;
 use std::vec::Vec;
 
@@ -153,6 +154,21 @@ impl<'a> Operand<'a> {
         pairs.map(|(x, off)| x.abs() + off).sum()
     }
 
+    /// A row as a product reads it; none of packed codes.
+    pub(crate) fn line(&self, row: usize) -> Option<Line<'_>> {
+        let values = self.row(&self.codes, row);
+        Some(match self.view {
+            Some(view) => Line::Codes(view.slice_rows(row, row + 1).ok()?),
+            None if *self.format == table::BF16 => {
+                Line::Bf16(values.iter().map(|x| bf16::from_f32(*x)).collect())
+            }
+            None if *self.format == table::F16 => {
+                Line::F16(values.iter().map(|x| f16::from_f32(*x)).collect())
+            }
+            None => Line::F32(values),
+        })
+    }
+
     /// The format that a unit takes it for.
     pub(crate) fn format(&self, unit: &Unit) -> &'static FormatSpec {
         if self.is_f32 { unit.format_of_f32() } else { self.format }
@@ -210,6 +226,25 @@ impl<'a> Operand<'a> {
     /// A row of a matrix with a number for each element.
     pub(crate) fn row<'r, T>(&self, of: &'r [T], row: usize) -> &'r [T] {
         &of[row * self.k..(row + 1) * self.k]
+    }
+}
+
+/// A row of an operand.
+pub(crate) enum Line<'a> {
+    Codes(QuantizedView<'a>),
+    F32(&'a [f32]),
+    Bf16(Vec<bf16>),
+    F16(Vec<f16>),
+}
+
+impl Line<'_> {
+    pub fn input(&self) -> Option<GemmInput<'_>> {
+        Some(match self {
+            Self::Codes(view) => (*view).into(),
+            Self::F32(x) => MatRef::new(*x, 1, x.len()).ok()?.into(),
+            Self::Bf16(x) => MatRef::new(x, 1, x.len()).ok()?.into(),
+            Self::F16(x) => MatRef::new(x, 1, x.len()).ok()?.into(),
+        })
     }
 }
 

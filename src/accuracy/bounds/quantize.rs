@@ -229,19 +229,29 @@ impl<'a> Quantization<'a> {
     }
 
     /// The same of a value that was dequantized to f32; infinite where that may become Inf, as what a
-    /// power of two rounded up stands for may, near f32's largest number.
+    /// power of two rounded up stands for may, near f32's largest number. What must be NaN, must be.
     #[must_use]
     pub fn value(&self, row: usize, col: usize) -> Bound {
+        if self.is_nan(row, col) {
+            return Bound::ZERO;
+        }
         let (bound, x) = (self.code(row, col), self.source(row, col));
         let times = if matches!(self.codes.scales(), Scales::E4M3 { .. }) { 2.0 } else { 1.0 };
         stored(bound, x.abs() + bound.total(), times)
     }
 
-    /// The source's elements, row after row.
+    /// The source's elements, row after row; NaN where the scale is.
     #[must_use]
     pub fn expected(&self) -> std::vec::Vec<f64> {
         let (rows, cols) = self.source.shape();
-        (0..rows * cols).map(|i| self.source(i / cols, i % cols)).collect()
+        let one = |(row, col)| if self.is_nan(row, col) { f64::NAN } else { self.source(row, col) };
+        (0..rows * cols).map(|i| one((i / cols, i % cols))).collect()
+    }
+
+    /// Whether a value is NaN: its scale is, or its source and the format has one.
+    fn is_nan(&self, row: usize, col: usize) -> bool {
+        let has_nan = self.codes.format().spec().has_nan();
+        self.scaled(row, col).scale_inv.is_nan() || (has_nan && self.source(row, col).is_nan())
     }
 }
 

@@ -23,6 +23,7 @@
 //!
 //! To add a symptom: a variant of [`Symptom`] with its sentence, and a trial where its data are.
 
+mod evidence;
 mod gemm;
 mod macros;
 mod patterns;
@@ -77,10 +78,10 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { count, most, most_of_bound, at, without_bound, most_of_probable } = self;
-        write!(
-            f,
-            "{count} elements, errors up to {most:e}, {most_of_bound:.4} of a bound at [{at}]"
-        )?;
+        write!(f, "{count} elements, errors up to {most:e}")?;
+        if *most_of_bound > 0.0 {
+            write!(f, ", {most_of_bound:.4} of a bound at [{at}]")?;
+        }
         if *without_bound > 0 {
             write!(f, ", {without_bound} without a bound")?;
         }

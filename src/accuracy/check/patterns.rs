@@ -1,75 +1,78 @@
 //! What errors have in common, without knowing what was computed.
 
+use super::evidence::{Evidence, explains, is_found};
 use super::{Element, Symptom, Violation};
-
-/// Whether a trial explains nine in ten of the elements.
-pub(super) fn explains(elements: &[Element], trial: impl Fn(&Element) -> bool) -> bool {
-    let n = elements.iter().filter(|element| trial(element)).count();
-    n > 0 && 10 * n >= 9 * elements.len()
-}
-
-/// Whether a number is what was found, where it may be as far off as what is expected, in parts.
-pub(super) fn is_found(element: &Element, trial: f64) -> bool {
-    if element.expected == 0.0 || !element.actual.is_finite() {
-        return trial == element.actual;
-    }
-    let part = (trial / element.expected).abs();
-    // A trial that is much like what is expected explains nothing.
-    let room = (element.bound.total() * part.max(1.0)).min(element.error().abs() / 4.0);
-    (element.actual - trial).abs() <= room + 1e-6 * trial.abs()
-}
+use std::vec::Vec;
 
 /// Adds the symptoms that errors alone show.
 pub(super) fn name(violation: &mut Violation) {
     let elements = violation.elements();
-    let mut found = std::vec::Vec::new();
+    let mut found = Vec::new();
     special(elements, &mut found);
     if found.is_empty() {
-        if let Some(power) = power_of_two(elements) {
-            found.push(Symptom::PowerOfTwo { power });
-        } else if let Some(factor) = factor(elements.iter()) {
-            found.push(Symptom::Factor { factor });
-        } else if let Some(power) = carry(elements) {
-            found.push(Symptom::LostCarry { power });
-        } else if by_line(
-            violation,
-            |i| violation.place(i).0,
-            |of| factor(of.iter().copied()).is_some(),
-        ) {
-            found.push(Symptom::FactorByRow);
-        } else if by_line(
-            violation,
-            |i| violation.place(i).1,
-            |of| factor(of.iter().copied()).is_some(),
-        ) {
-            found.push(Symptom::FactorByCol);
-        } else if by_line(violation, |i| violation.place(i).1, same_error) {
-            found.push(Symptom::OffsetByCol);
-        } else if toward_zero(elements) {
-            found.push(Symptom::TowardZero);
-        }
+        found.extend(one(violation));
     }
     violation.symptoms.extend(found);
 }
 
+/// The first that explains the errors.
+fn one(violation: &Violation) -> Option<Symptom> {
+    let elements = violation.elements();
+    let by_row = |i| violation.place(i).0;
+    let by_col = |i| violation.place(i).1;
+    let factors = |of: &[&Element]| factor(of).map(|(evidence, _)| evidence);
+    let all: Vec<&Element> = elements.iter().collect();
+    if let Some(symptom) = sign(elements).or_else(|| power_of_two(elements)) {
+        Some(symptom)
+    } else if let Some(factor) = known(factor(&all)) {
+        Some(Symptom::Factor { factor })
+    } else if let Some(power) = carry(violation) {
+        Some(Symptom::LostCarry { power })
+    } else if let Some(by) = known(offset(&all)) {
+        Some(Symptom::Offset { by })
+    } else if by_line(violation, by_row, factors) {
+        Some(Symptom::FactorByRow)
+    } else if by_line(violation, by_col, factors) {
+        Some(Symptom::FactorByCol)
+    } else if by_line(violation, by_col, |of| offset(of).map(|(evidence, _)| evidence)) {
+        Some(Symptom::OffsetByCol)
+    } else {
+        toward_zero(elements).then_some(Symptom::TowardZero)
+    }
+}
+
 type Trial = fn(&Element) -> bool;
 
-fn special(elements: &[Element], found: &mut std::vec::Vec<Symptom>) {
-    let trials: [(Symptom, Trial); 4] = [
-        (Symptom::Saturates, |e| e.actual.is_finite() && !e.expected.is_finite()),
+fn special(elements: &[Element], found: &mut Vec<Symptom>) {
+    let trials: [(Symptom, Trial); 6] = [
+        (Symptom::NanLost, |e| !e.actual.is_nan() && e.expected.is_nan()),
+        (Symptom::Saturates, |e| e.actual.is_finite() && e.expected.is_infinite()),
         (Symptom::InfForNan, |e| {
             (e.actual.is_nan() && e.expected.is_infinite())
                 || (e.actual.is_infinite() && e.expected.is_nan())
         }),
         (Symptom::NanMade, |e| e.actual.is_nan() && e.expected.is_finite()),
         (Symptom::InfMade, |e| e.actual.is_infinite() && e.expected.is_finite()),
+        (Symptom::Zeros, |e| e.actual == 0.0 && e.expected != 0.0),
     ];
     found.extend(
         trials.into_iter().filter(|(_, trial)| explains(elements, trial)).map(|(name, _)| name),
     );
+    // Inf for NaN is no number.
+    if found.contains(&Symptom::InfForNan) {
+        found.retain(|symptom| *symptom != Symptom::NanLost);
+    }
 }
 
-fn power_of_two(elements: &[Element]) -> Option<i32> {
+fn sign(elements: &[Element]) -> Option<Symptom> {
+    if !Evidence::of(elements, |e| -e.expected).convinces(2) {
+        return None;
+    }
+    let positive = elements.iter().any(|e| e.expected > 0.0);
+    Some(if positive { Symptom::Negated } else { Symptom::SignLost })
+}
+
+fn power_of_two(elements: &[Element]) -> Option<Symptom> {
     let of = |element: &Element| {
         let ratio = element.actual / element.expected;
         (ratio > 0.0 && ratio.is_finite()).then(|| ratio.log2().round() as i32)
@@ -79,62 +82,81 @@ fn power_of_two(elements: &[Element]) -> Option<i32> {
     let best = elements.iter().filter(|element| of(element).is_some());
     let power = of(best.min_by(|x, y| sharp(x).total_cmp(&sharp(y)))?)?;
     let factor = 2f64.powi(power.clamp(-1000, 1000));
-    (power != 0 && explains(elements, |e| is_found(e, e.expected * factor))).then_some(power)
+    let found = Evidence::of(elements, |e| e.expected * factor);
+    (power != 0 && found.convinces(16)).then_some(Symptom::PowerOfTwo { power })
 }
 
-/// The factor that all are off by, if there is one.
-pub(super) fn factor<'a>(elements: impl Iterator<Item = &'a Element> + Clone) -> Option<f64> {
+/// What one number would explain, of all elements but that which gave it.
+type Known = Option<(Evidence, f64)>;
+
+fn known(found: Known) -> Option<f64> {
+    found.filter(|(evidence, _)| evidence.convinces(1)).map(|(_, number)| number)
+}
+
+/// The factor of the element that is known best.
+fn factor(elements: &[&Element]) -> Known {
     let finite = |e: &&Element| e.expected != 0.0 && e.actual.is_finite() && e.actual != 0.0;
-    let sharp = |e: &&Element| e.bound.total() / e.expected.abs();
-    let best = elements.clone().filter(finite).min_by(|x, y| sharp(x).total_cmp(&sharp(y)))?;
+    let sharp = |e: &Element| e.bound.total() / e.expected.abs();
+    let all = elements.iter().copied();
+    let best = all.clone().filter(finite).min_by(|x, y| sharp(x).total_cmp(&sharp(y)))?;
     let factor = best.actual / best.expected;
-    let all = elements.clone().count();
-    let n = elements.filter(|e| is_found(e, e.expected * factor)).count();
-    (n > 1 && 10 * n >= 9 * all).then_some(factor)
+    let others = all.filter(|e| e.index != best.index);
+    Some((Evidence::of(others, |e| e.expected * factor), factor))
 }
 
-/// Whether a test holds for each row or column that has several wrong elements, and there are two of
-/// them.
+/// The error of the element that is known best.
+fn offset(elements: &[&Element]) -> Known {
+    let sharp = |e: &Element| e.bound.total() / e.error().abs();
+    let all = elements.iter().copied();
+    let finite = all.clone().filter(|e| e.error().is_finite() && e.error() != 0.0);
+    let best = finite.min_by(|x, y| sharp(x).total_cmp(&sharp(y)))?;
+    let others = all.filter(|e| e.index != best.index);
+    Some((Evidence::of(others, |e| e.expected + best.error()), best.error()))
+}
+
+/// Whether something is known of nine in ten rows or columns that have several wrong elements, and
+/// there are two of them.
 fn by_line(
     violation: &Violation,
     line: impl Fn(usize) -> usize,
-    holds: impl Fn(&[&Element]) -> bool,
+    of: impl Fn(&[&Element]) -> Option<Evidence>,
 ) -> bool {
     if violation.cols < 2 {
         return false;
     }
-    let mut lines = std::collections::BTreeMap::<usize, std::vec::Vec<&Element>>::new();
+    let mut lines = std::collections::BTreeMap::<usize, Vec<&Element>>::new();
     for element in violation.elements() {
         lines.entry(line(element.index)).or_default().push(element);
     }
-    let lines = lines.values().filter(|of| of.len() > 1);
-    let (all, good) =
-        lines.fold((0, 0), |(all, good), of| (all + 1, good + usize::from(holds(of))));
+    let lines = lines.values().filter(|of| of.len() > 3);
+    let (all, good) = lines.fold((0, 0), |(all, good), line| {
+        (all + 1, good + usize::from(of(line).is_some_and(|evidence| evidence.convinces(1))))
+    });
     all > 1 && 10 * good >= 9 * all
 }
 
-fn same_error(elements: &[&Element]) -> bool {
-    let sharp = |e: &&&Element| e.bound.total();
-    let Some(best) = elements.iter().min_by(|x, y| sharp(x).total_cmp(&sharp(y))) else {
-        return false;
-    };
-    elements.iter().all(|e| is_found(e, e.expected + best.error()))
-}
-
-fn carry(elements: &[Element]) -> Option<i32> {
+fn carry(violation: &Violation) -> Option<i32> {
+    let elements = violation.elements();
     let sharp = |e: &&Element| e.bound.total() / e.error().abs();
-    let best = elements.iter().min_by(|x, y| sharp(x).total_cmp(&sharp(y)))?;
-    if !best.error().is_finite() {
-        return None;
-    }
+    let finite = elements.iter().filter(|e| e.error().is_finite() && e.error() != 0.0);
+    let best = finite.min_by(|x, y| sharp(x).total_cmp(&sharp(y)))?;
     let power = best.error().abs().log2().round();
     let size = power.exp2();
-    let trial = |e: &Element| is_found(e, e.expected + size.copysign(e.error()));
-    (elements.len() > 1 && explains(elements, trial)).then_some(power as i32)
+    let trial = |e: &Element| e.expected + size.copysign(e.error());
+    // An offset has one sign, whatever that of what is expected, and all elements have it.
+    let loses = |e: &Element| e.error() * e.expected < 0.0;
+    let signs =
+        elements.iter().any(|e| e.error() > 0.0) && elements.iter().any(|e| e.error() < 0.0);
+    let others = elements.iter().filter(|e| e.index != best.index);
+    let found = is_found(best, trial(best)) && Evidence::of(others, trial).convinces(1);
+    let some = elements.len() < violation.checked();
+    (found && (some || signs || explains(elements, loses))).then_some(power as i32)
 }
 
 /// Whether errors go toward zero, and are too many for chance.
 pub(super) fn toward_zero(elements: &[Element]) -> bool {
-    let smaller = |e: &Element| e.error() * e.expected < 0.0 && e.actual.abs() < e.expected.abs();
+    let smaller = |e: &Element| {
+        e.error() * e.expected < 0.0 && e.actual.abs() < e.expected.abs() && e.actual != 0.0
+    };
     elements.len() >= 8 && explains(elements, smaller)
 }

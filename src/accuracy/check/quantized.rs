@@ -1,6 +1,6 @@
 //! Dequantized values held to their source, with what wrong scales would do.
 
-use super::patterns::{explains, is_found};
+use super::evidence::{explains, is_found};
 use super::{Element, Report, Symptom, Violation, check_matrix};
 use crate::accuracy::bounds::Quantization;
 use crate::slice::Values;

@@ -1,6 +1,6 @@
 //! Codes held to the one rounding of their sources, and bits to bits.
 
-use super::patterns::explains;
+use super::evidence::explains;
 use super::violation::Kind;
 use super::{Element, Report, Symptom, Violation, number};
 use crate::accuracy::bounds::Bound;

@@ -33,6 +33,14 @@ pub enum Symptom {
     NanMade,
     /// Inf where there should be a number.
     InfMade,
+    /// Zeros where other numbers are expected.
+    Zeros,
+    /// A number where NaN is expected.
+    NanLost,
+    /// Numbers have the opposite sign.
+    Negated,
+    /// Negative numbers are positive.
+    SignLost,
     /// All errors go toward zero.
     TowardZero,
     /// All results are this power of two times what they should be.
@@ -69,6 +77,18 @@ pub enum Symptom {
         /// Whose.
         operand: &'static str,
     },
+    /// The scales of an operand are others than its own.
+    Scales {
+        /// Whose.
+        operand: &'static str,
+        /// Which they are.
+        wrong: &'static str,
+    },
+    /// All errors are the same number.
+    Offset {
+        /// That number.
+        by: f64,
+    },
     /// All errors are plus or minus the same power of two.
     LostCarry {
         /// Its exponent.
@@ -79,6 +99,29 @@ pub enum Symptom {
         /// About how many.
         bits: i32,
     },
+    /// The bits are those of other sums.
+    AddsAs {
+        /// The matrix unit, or `f32`.
+        unit: &'static str,
+        /// Elements of K after which its sums are promoted; none is all of K.
+        promote: Option<u32>,
+    },
+    /// A part of K is left out, or counted twice.
+    PartOfK {
+        /// The first element.
+        from: usize,
+        /// The element after the last.
+        to: usize,
+        /// Whether it is counted twice.
+        twice: bool,
+    },
+    /// Every other element of K is left out, or counted twice.
+    EveryOther {
+        /// The first of them.
+        first: usize,
+        /// Whether they are counted twice.
+        twice: bool,
+    },
     /// One element of K is left out.
     DroppedTerm {
         /// Which.
@@ -88,6 +131,11 @@ pub enum Symptom {
     TermTwice {
         /// Which.
         k: usize,
+    },
+    /// A step after the sum is not as it should be.
+    Epilogue {
+        /// What is done.
+        wrong: &'static str,
     },
     /// The bias is added twice.
     BiasTwice,
@@ -120,13 +168,17 @@ impl fmt::Display for Symptom {
             Self::InfForNan => f.write_str("Inf and NaN are mixed up"),
             Self::NanMade => f.write_str("NaN where a number is expected"),
             Self::InfMade => f.write_str("Inf where a number is expected"),
-            Self::TowardZero => f.write_str("all errors go toward zero: truncation"),
+            Self::Zeros => f.write_str("zeros: nothing was written, or all is lost"),
+            Self::NanLost => f.write_str("a number where NaN is expected"),
+            Self::Negated => f.write_str("the sign is the opposite one"),
+            Self::SignLost => f.write_str("the sign is lost: negative numbers are positive"),
+            Self::TowardZero => f.write_str("all wrong results are too small: truncation, say"),
             Self::PowerOfTwo { power } => {
-                write!(f, "scale off by 2^{power}: all results are that times what is expected")
+                write!(f, "scale off by 2^{power}: wrong results are that times what is expected")
             }
             Self::Factor { factor } => write!(
                 f,
-                "one factor {factor:.6} for all: a scale that is not these numbers', of a stale amax, say"
+                "one factor {factor:.6} for all that is wrong: a scale that is not these numbers', of a stale amax, say"
             ),
             Self::FactorByRow => {
                 f.write_str("a factor of its own for each row: the scales of rows")
@@ -145,6 +197,10 @@ impl fmt::Display for Symptom {
             Self::SwappedAxis { operand } => {
                 write!(f, "swapped scale axis: the scales of {operand} are read as their transpose")
             }
+            Self::Scales { operand, wrong } => {
+                write!(f, "the scales of {operand} are not its own, but those {wrong}")
+            }
+            Self::Offset { by } => write!(f, "all wrong results are off by {by:e}"),
             Self::LostCarry { power } => {
                 write!(f, "a lost carry: all errors are 2^{power}, with one sign or the other")
             }
@@ -153,6 +209,23 @@ impl fmt::Display for Symptom {
                 "missing promotion, or an accumulator too narrow: as sums of about {bits} bits that \
                  are cut off, over all of K"
             ),
+            Self::AddsAs { unit, promote: None } => write!(
+                f,
+                "missing promotion: these are the bits of {unit}, whose sums run over all of K"
+            ),
+            Self::AddsAs { unit, promote: Some(n) } => {
+                write!(
+                    f,
+                    "other sums: these are the bits of {unit}, promoted every {n} elements of K"
+                )
+            }
+            Self::PartOfK { from, to, twice } => {
+                write!(f, "elements {from}..{to} of K are {}", times(*twice))
+            }
+            Self::EveryOther { first, twice } => {
+                write!(f, "every other element of K from {first} on is {}", times(*twice))
+            }
+            Self::Epilogue { wrong } => f.write_str(wrong),
             Self::DroppedTerm { k } => write!(f, "element k = {k} of K is left out"),
             Self::TermTwice { k } => write!(f, "element k = {k} of K is counted twice"),
             Self::BiasTwice => f.write_str("the bias is added twice"),
@@ -160,4 +233,8 @@ impl fmt::Display for Symptom {
             Self::OffsetByCol => f.write_str("each column is off by a number of its own: a bias"),
         }
     }
+}
+
+const fn times(twice: bool) -> &'static str {
+    if twice { "counted twice" } else { "left out" }
 }

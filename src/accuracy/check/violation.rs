@@ -215,7 +215,12 @@ impl fmt::Display for Violation {
             write!(f, "\n    expected {}", self.kind.show(element.expected, expected))?;
             write!(f, "\n    error    {:e}", element.error())?;
             if element.codes.is_none() {
-                write!(f, " = {:.3} x bound", element.part())?;
+                let part = element.part();
+                if part < 1e6 {
+                    write!(f, " = {part:.3} x bound")?;
+                } else {
+                    write!(f, " = {part:.3e} x bound")?;
+                }
                 write!(f, "\n    bound    {}", element.bound)?;
             }
         }
