@@ -9,7 +9,7 @@ use crate::nn::{AdamWConfig, MomentType, WeightType};
 /// rounding to what its operands bring.
 ///
 /// With |x̂ − x| ≤ dx: a product is off by dx|y| + |x|dy + dx·dy, a sum by dx + dy, a quotient by
-/// (dx + |x/y|·dy) / (|y| − dy), a root by dx / √(x − dx), or √dx; each rounding by 2^−24 of what is
+/// (dx + |x/y|·dy) / (|y| − dy), a root by dx / 2√(x − dx) or √dx, by √(2dx) where x − dx is no number above 0; each rounding by 2^−24 of what is
 /// rounded, and 2^−150.
 ///
 /// ```
@@ -64,6 +64,9 @@ impl Tracked {
     /// Rounded to f32; f64 itself rounds the value by 2^−53 of it.
     /// What may become Inf has no bound.
     fn round(self) -> Self {
+        if self.value == 0.0 && self.off == 0.0 {
+            return self;
+        }
         let off = self.off + (self.value.abs() + self.off) * (U32 + 1e-15) + ETA32;
         let beyond = self.value.abs() + off >= f64::from(f32::MAX);
         Self { off: if beyond { f64::INFINITY } else { off }, ..self }
@@ -146,13 +149,18 @@ pub fn adamw(
     let x = Tracked::exact;
     let [beta1, beta2] = [config.beta1, config.beta2].map(x);
     let correction = |beta: Tracked| {
+        // Each squaring of f64 rounds, and doubles what was rounded before.
         let power = beta.value().powf(step as f64);
-        Tracked::rounded(1.0 / (1.0 - power))
+        let off = power * step as f64 * (f64::EPSILON / 2.0) / (1.0 - power);
+        let value = 1.0 / (1.0 - power);
+        Tracked { value, off: off * value }.round()
     };
     let one = x(1.0);
     let clip = config.max_norm.map_or(one, |max| {
         let ratio = x(max) / (x(grad_norm) + x(1e-6));
-        if ratio.value() - ratio.off() > 1.0 {
+        // Beyond the largest number it is Inf, and cuts nothing.
+        let beyond = ratio.value() > 1e30 && ratio.off() == f64::INFINITY;
+        if beyond || ratio.value() - ratio.off() > 1.0 {
             one
         } else {
             Tracked { value: ratio.value.min(1.0), ..ratio }

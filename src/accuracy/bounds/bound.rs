@@ -127,11 +127,17 @@ impl Bound {
             .unwrap_or(Term::Overflow)
     }
 
-    /// Of a number that is multiplied by another one exactly: |factor| times each term.
+    /// Of a number that is multiplied by another one exactly: |factor| times each term. What has no
+    /// bound has none times anything: it may be NaN.
     #[must_use]
     pub fn times(self, factor: f64) -> Self {
-        // Nothing times anything is nothing.
-        let times = |size: f64| if size == 0.0 { 0.0 } else { size * factor.abs() };
+        let times = |size: f64| match size {
+            // Nothing times anything is nothing.
+            0.0 => 0.0,
+            f64::INFINITY => size,
+            size if factor.is_nan() => size / 0.0,
+            size => size * factor.abs(),
+        };
         Self { terms: self.terms.map(times), probable: self.probable.map(times) }
     }
 

@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::format::{FormatSpec, Policy};
 use crate::gemm::{Accumulation, Activation, Sums as Joins, segments};
 use crate::recipe::{Pass, Recipe};
+use crate::slice::Values;
 use crate::tensor::MatRef;
 use std::vec::Vec;
 
@@ -24,7 +25,7 @@ pub enum Sums {
     /// As [`gemm`](crate::gemm) defines it, in f32 or through a matrix unit.
     Defined(Accumulation),
     /// In any order and any blocks, with this roundoff: 2^−24 for a kernel of f32, 2^(1−p) for an
-    /// accumulator of p bits that truncates.
+    /// accumulator of p bits that truncates. Subnormal numbers are not flushed.
     AnyOrder {
         /// The largest relative error of an operation.
         roundoff: f64,
@@ -50,11 +51,11 @@ impl From<Accumulation> for Sums {
 ///
 /// | how it adds | sums |
 /// |---|---|
-/// | in any order | γₙ(u) Σ (\|x\|+dx)(\|y\|+dy), n = K − 1, 1 more for products that are rounded, 3 for scales; and what is subnormal wherever scales are applied |
-/// | as [`gemm`](crate::gemm) says | (n−1)·u of each segment's Σ \|x̂\|\|ŷ\|, n·u where products are inexact, and (S−1)·u of the S segments' sums |
+/// | in any order | ((1+u)ⁿ − 1) Σ (\|x\|+dx)(\|y\|+dy), n = K − 1, 1 more for products that are rounded, 3 for scales, 5 for NVFP4's; C and bias count as terms; and what is subnormal wherever scales are applied |
+/// | as [`gemm`](crate::gemm) says | (n−1)·u of each segment's Σ \|x̂\|\|ŷ\|, n·u where products are inexact, and S·u of the S segments' sums, (S−1)·u where they are not fused to it |
 /// | through a unit | [`unit_sum`](super::unit_sum) of each chain, and joins as above |
 ///
-/// [`chain`](super::chain) and [`gamma`](super::gamma) are why. Each scale that meets a sum is one rounding of that sum, not of
+/// [`chain`](super::chain) is why, and that each rounding is a factor of up to 1 + u. Each scale that meets a sum is one rounding of that sum, not of
 /// the magnitudes in it; powers of two round nothing but subnormals.
 ///
 /// Source: Higham, Accuracy and Stability of Numerical Algorithms, section 3.5; the rest is
@@ -224,7 +225,8 @@ impl<'a> GemmBound<'a> {
         Self { output: Some((format, Some(scale))), ..self }
     }
 
-    /// The λ of the probable bound, 3 unless given.
+    /// The λ of the probable bound, 3 unless given: an alarm, as the roundings of casts are not
+    /// independent; what A6 promises of λ is [`probability`](super::probability).
     #[must_use]
     pub fn lambda(self, lambda: f64) -> Self {
         Self { lambda, ..self }
@@ -295,6 +297,9 @@ impl<'a> GemmBound<'a> {
         };
         let likely = self.lambda * all.squares.sqrt() + all.leaning + probable;
         let (expected, bound) = self.finished((row, col), all.sum, casts.plus(&sums), likely);
+        if !(self.a.is_plain_numbers() && self.b.is_plain_numbers()) {
+            return (expected, Bound::NONE); // codes of E8M0
+        }
         if expected.is_finite() && bound.total().is_finite() {
             return (expected, bound);
         }
@@ -318,7 +323,7 @@ impl<'a> GemmBound<'a> {
         left.zip(right).fold(zero, |part, ((x, dx), (y, dy))| {
             let (cast_a, cast_b) = (dx * y.abs(), x.abs() * dy);
             let [(even_a, lean_a), (even_b, lean_b)] = [(a, cast_a), (b, cast_b)]
-                .map(|(operand, cast)| if operand.leans { (0.0, cast) } else { (cast, 0.0) });
+                .map(|(operand, cast)| (cast * (1.0 - operand.leans), cast * operand.leans));
             Part {
                 n: part.n,
                 sum: part.sum + x * y,
@@ -351,8 +356,13 @@ impl<'a> GemmBound<'a> {
             (t, bound, likely) = (t * alpha, bound.times(alpha), likely * alpha.abs());
             bound = step(t, bound, &mut likely);
         }
-        if self.c.is_some() {
+        if let Some((_, c)) = &self.c {
             t += steps.beta * steps.c;
+            if matches!(c.parts().0, Values::F64(_)) {
+                let off = steps.c.abs() * U32 + ETA32;
+                bound = overflow(bound, steps.c.abs() + off);
+                bound = bound.with(Term::Epilogue, steps.beta.abs() * off);
+            }
             let begins = matches!(self.sums, Sums::Defined(how) if self.begins_with_c(how));
             if !begins {
                 bound = step(t, bound, &mut likely);
@@ -370,6 +380,9 @@ impl<'a> GemmBound<'a> {
         }
         t = steps.active(t);
         if let Some((format, scale)) = self.output {
+            if !(format.signed() && format.has_zero()) {
+                return (t, Bound::NONE);
+            }
             let mut policy = Policy::NONFINITE;
             if scale.is_some() {
                 let scale = steps.scale;

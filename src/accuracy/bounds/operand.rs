@@ -1,7 +1,7 @@
 //! An operand of a product: what it stands for, and how far that is from what it was.
 
 use super::quantize::{Quantization, element};
-use super::rounding::rounding;
+use super::rounding::{pow2, rounding};
 use crate::error::Error;
 use crate::format::{FormatSpec, Policy, Rounding, table};
 use crate::gemm::{BlockSum, GemmInput, Side};
@@ -22,8 +22,9 @@ pub struct Operand<'a> {
     pub(crate) exact: Vec<f64>,
     /// How far from that is what codes and scales stand for, at most.
     pub(crate) off: Vec<f64>,
-    /// Whether all of that has one sign by its rounding: toward zero, up or down.
-    pub(crate) leans: bool,
+    /// The part of that which has one sign by its rounding: all of one toward zero, up or down, and of a
+    /// stochastic one what its random bits leave.
+    pub(crate) leans: f64,
     /// The elements without their scales.
     pub(crate) codes: Vec<f32>,
     view: Option<QuantizedView<'a>>,
@@ -108,7 +109,14 @@ impl<'a> Operand<'a> {
                 operand.exact.iter().zip(&operand.codes).map(one).collect()
             }
         };
-        operand.leans = rounding.is_directed();
+        operand.leans = match rounding {
+            Rounding::TowardZero | Rounding::Up | Rounding::Down => 1.0,
+            Rounding::Stochastic { bits } => pow2(-i32::from(bits)),
+            Rounding::StochasticEven { bits }
+            | Rounding::StochasticOdd { bits }
+            | Rounding::StochasticFast { bits } => pow2(-i32::from(bits) - 1),
+            Rounding::NearestEven | Rounding::NearestAway => 0.0,
+        };
         Ok(operand)
     }
 
@@ -144,7 +152,7 @@ impl<'a> Operand<'a> {
                 return Err(Error::Cast { why });
             }
         };
-        let (exact, off, leans) = (Vec::new(), Vec::new(), false);
+        let (exact, off, leans) = (Vec::new(), Vec::new(), 0.0);
         Ok(Self { rows, k, exact, off, leans, codes, view, format, is_f32 })
     }
 
@@ -191,6 +199,21 @@ impl<'a> Operand<'a> {
 
     pub(crate) const fn is_quantized(&self) -> bool {
         self.view.is_some()
+    }
+
+    /// Whether its scales are E4M3, beside a factor of the tensor's own.
+    pub(crate) fn has_global(&self) -> bool {
+        self.view.is_some_and(|view| matches!(view.scales(), Scales::E4M3 { .. }))
+    }
+
+    /// Bits of an element's significand.
+    pub(crate) const fn precision(&self) -> u32 {
+        self.format.precision()
+    }
+
+    /// Whether its elements are numbers with a sign and a zero, as all but those of E8M0 are.
+    pub(crate) const fn is_plain_numbers(&self) -> bool {
+        self.format.signed() && self.format.has_zero()
     }
 
     /// Whether its only scale is 1, or there is none.

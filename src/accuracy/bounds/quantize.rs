@@ -54,21 +54,25 @@ impl<'a> Scaled<'a> {
     /// |code · scale_inv − x|, as matrix products meet it.
     #[must_use]
     pub fn code(&self, x: f64) -> Bound {
-        let (size, inv) = (x.abs(), self.scale_inv);
+        let (size, scale, inv) = (x.abs(), self.scale.abs(), self.scale_inv.abs());
+        if scale == f64::INFINITY && x == 0.0 {
+            return Bound::NONE; // NaN
+        }
         if inv == 0.0 {
             // Whatever the code, 0 stands for x.
             return Bound::of(Term::Underflow, size);
         }
         let (exact, off) = match self.operation {
-            Operation::Multiply => (size * self.scale, (self.scale * inv - 1.0).abs()),
+            Operation::Multiply => (size * scale, (scale * inv - 1.0).abs()),
             Operation::Divide => (size / inv, 0.0),
         };
         if !exact.is_finite() || !inv.is_finite() {
             return Bound::NONE;
         }
-        let (max, sigma) = (self.format.max(), exact * U32 + ETA32);
+        // Just below a half, where a rule says so.
+        let (max, sigma) = (self.format.max(), exact * (U32 + pow2(-48)) + ETA32);
         let policy = Policy::SATURATE.rounding(self.rounding);
-        let sign = if x < 0.0 { -1.0 } else { 1.0 };
+        let sign = if (x < 0.0) == (self.scale_inv < 0.0) { 1.0 } else { -1.0 };
         let clipped = (exact + sigma - max).max(0.0);
         let rounded = if exact - sigma >= max {
             0.0
@@ -99,7 +103,8 @@ fn stored(bound: Bound, largest: f64, times: f64) -> Bound {
 /// A9: the largest part of its group's amax by which a rule lets a value saturate.
 ///
 /// Where the exponent of amax alone decides, amax is below 2^(emax+1) scales and M scales are kept:
-/// 1 − M/2^(emax+1), which is 1/8 for E4M3, E5M2 and E3M2, 1/16 for E2M3, 1/4 for E2M1. NVFP4's
+/// 1 − M/2^(emax+1), which is 1/8 for E4M3, E5M2 and E3M2, 1/16 for E2M3, 1/4 for E2M1. Where amax is
+/// rounded first, it is below (2 − 2^(−1−m)) 2^emax, with m bits of mantissa. NVFP4's
 /// scale is itself rounded to E4M3: 1/17 where that is a normal number; where it is subnormal, up to
 /// 6 · 2^−10 of the tensor's factor (half a step) instead, which may be a third of the amax. The others
 /// let nothing saturate but by the rounding of the scale, `te-delayed` of the amax that made its scale.
@@ -113,8 +118,10 @@ fn stored(bound: Bound, largest: f64, times: f64) -> Bound {
 #[must_use]
 pub fn most_clipped(rule: Rule, format: &FormatSpec) -> f64 {
     match rule {
-        Rule::OcpFloor | Rule::OcpEven | Rule::Microxcaling => {
-            1.0 - format.max() / pow2(format.emax() + 1)
+        Rule::OcpFloor | Rule::Microxcaling => 1.0 - format.max() / pow2(format.emax() + 1),
+        Rule::OcpEven => {
+            let next = 2.0 - pow2(-1 - format.man_bits() as i32);
+            1.0 - format.max() / (pow2(format.emax()) * next)
         }
         Rule::Nvfp4 => 1.0 / 17.0,
         Rule::TeDelayed

@@ -117,8 +117,15 @@ pub fn gamma(n: usize, u: f64) -> f64 {
     if nu < 1.0 { nu / (1.0 - nu) } else { f64::INFINITY }
 }
 
+/// (1 + u)ⁿ − 1: how far n factors 1 + δ with |δ| ≤ u may be from 1. It is at most
+/// [γₙ](gamma), and finite for every n.
+pub(super) fn growth(n: usize, u: f64) -> f64 {
+    (n as f64 * u.ln_1p()).exp_m1()
+}
+
 /// A2 for chains to nearest: n·u. n additions s = fl(s + r), of numbers r of any kind and in any
-/// number, are off by at most n·u of Σ |r|.
+/// number, are off by at most n·u of Σ |r|. A rounding that is off by more than |r|, as truncation
+/// may be, has no such bound.
 ///
 /// By induction, E being the error so far and S = Σ |r| before: the new rounding is off by at most
 /// |r|, as s itself is a number, and by at most u·|s + r| ≤ u (E + S + |r|). If |r| ≤ u·S, the first
@@ -164,8 +171,9 @@ pub fn hoeffding(n: u64, alpha: f64) -> f64 {
     ((2.0 / alpha).ln() / (2.0 * n as f64)).sqrt()
 }
 
-/// A7: γ̃ₙ of sums that are rounded stochastically: λ with u replaced by 2u. Errors have mean 0
-/// whatever came before, so that no assumption is needed.
+/// A7: γ̃ₙ of sums that are rounded stochastically: λ with u replaced by 2u, and
+/// [`probability`]`(n, λ, 2u)`. Errors have mean 0 whatever came before, so that no assumption is
+/// needed; with r random bits but for up to 2^−r of a step each, which add up.
 ///
 /// Source: Connolly, Higham and Mary, Stochastic rounding and its probabilistic backward error
 /// analysis, SIAM J. Sci. Comput. 43, 2021 (abstract read).

@@ -67,7 +67,8 @@ impl Product {
 /// ```
 #[must_use]
 pub fn unit_sum(unit: &Unit, products: &[Product], c: f64) -> (f64, Bound) {
-    let mut chain = Chain { unit, sum: c, size: c.abs(), bound: Bound::ZERO, first: true };
+    let own = (products.len() + 2) as f64 * pow2(-52);
+    let mut chain = Chain { unit, sum: c, size: c.abs(), own, bound: Bound::ZERO, first: true };
     match unit.rule() {
         Rule::Fused(rule) => match rule.late {
             None => {
@@ -79,6 +80,9 @@ pub fn unit_sum(unit: &Unit, products: &[Product], c: f64) -> (f64, Bound) {
             products.chunks(n as usize).for_each(|step| chain.cdna3(halves, step));
         }
         Rule::FmaPairs => {
+            if c.abs() < pow2(-126) {
+                chain.off(Term::Underflow, c.abs());
+            }
             for pair in products.chunks(2) {
                 pair.iter().rev().for_each(|product| chain.fma(product));
             }
@@ -92,22 +96,27 @@ pub fn unit_sum(unit: &Unit, products: &[Product], c: f64) -> (f64, Bound) {
             chain.round(U32, ETA32);
         }
     }
-    let own = (products.len() + 2) as f64 * pow2(-52) * chain.size;
-    (chain.sum, chain.bound.with(Term::Reference, own))
+    (chain.sum, chain.bound.with(Term::Reference, own * chain.size))
 }
 
 /// A chain: its sum in real numbers, and how far the unit's may be from that.
 struct Chain<'a> {
     unit: &'a Unit,
     sum: f64,
-    /// Σ |terms|: f64 rounds as well, by far less than 2^−45 of this.
+    /// Σ |terms|: f64 rounds as well, by less than `own` of this.
     size: f64,
+    own: f64,
     bound: Bound,
     /// Whether c is what the chain began with.
     first: bool,
 }
 
-impl Chain<'_> {
+impl<'a> Chain<'a> {
+    /// Another one, from 0.
+    fn anew(&self) -> Chain<'a> {
+        Chain { sum: 0.0, size: 0.0, bound: Bound::ZERO, first: true, ..*self }
+    }
+
     fn add(&mut self, x: f64) {
         self.sum += x;
         self.size += x.abs();
@@ -119,12 +128,12 @@ impl Chain<'_> {
 
     /// The largest that the unit's sum may be.
     fn most(&self) -> f64 {
-        self.sum.abs() + self.bound.total() + self.size * pow2(-45)
+        self.sum.abs() + self.bound.total() + self.size * self.own
     }
 
     /// The least, at least 0.
     fn least(&self) -> f64 {
-        (self.sum.abs() - self.bound.total() - self.size * pow2(-45)).max(0.0)
+        (self.sum.abs() - self.bound.total() - self.size * self.own).max(0.0)
     }
 
     /// A rounding that is off by a part of the sum, or by `least` where that is more.
@@ -136,12 +145,17 @@ impl Chain<'_> {
     }
 
     fn overflow(&mut self) {
+        self.reaches(self.most());
+    }
+
+    /// A number of this size is on the way.
+    fn reaches(&mut self, size: f64) {
         let max = match self.unit.output() {
             Output::F32 | Output::E8M13 => f64::from(f32::MAX),
             Output::F16 => 65504.0,
         };
         // Also where it rounds to the next power of two.
-        if self.most() >= max {
+        if size >= max {
             self.off(Term::Overflow, f64::INFINITY);
         }
     }
@@ -153,17 +167,17 @@ impl Chain<'_> {
         let largest = terms().map(|product| product.exponent).max();
         let c = self.most();
         if c > 0.0 || largest.is_some() {
-            // Zeros have an exponent, too; so has a c below the normal numbers.
-            let of_c = if c > 0.0 { exponent(c) } else { rule.zero };
-            let e = largest.unwrap_or(rule.zero).max(of_c).max(rule.zero);
-            let grid = pow2(e - fraction);
-            let cut: f64 = terms().map(|product| residue(product.value, grid)).sum();
-            self.off(Term::Alignment, cut);
             let (last, emin) = match self.unit.output() {
                 Output::F32 => (23, -126),
                 Output::E8M13 => (13, -126),
                 Output::F16 => (10, -14),
             };
+            // Zeros have an exponent, too; a c below the normal numbers has theirs.
+            let of_c = if c > 0.0 { exponent(c).max(emin) } else { rule.zero };
+            let e = largest.unwrap_or(rule.zero).max(of_c).max(rule.zero);
+            let grid = pow2(e - fraction);
+            let cut: f64 = terms().map(|product| residue(product.value, grid)).sum();
+            self.off(Term::Alignment, cut);
             let least = self.least();
             // c has no bit below its own last place; at first it is any number of f32.
             let of_c = if self.first { last.max(if emin == -14 { 10 } else { 23 }) } else { last };
@@ -189,8 +203,7 @@ impl Chain<'_> {
 
     /// An instruction in two steps from 0, and its sum added to nearest.
     fn late(&mut self, rule: Fused, all: &[Product]) {
-        let mut own =
-            Chain { unit: self.unit, sum: 0.0, size: 0.0, bound: Bound::ZERO, first: true };
+        let mut own = self.anew();
         for places in [[0, 1], [2, 3]] {
             let chosen = all.iter().enumerate().filter(|(k, _)| places.contains(&(k % 4)));
             let step: Vec<Product> = chosen.map(|(_, product)| *product).collect();
@@ -250,9 +263,7 @@ impl Chain<'_> {
 
     /// Two chains of sixteen from 0, their sum, and that added.
     fn amx(&mut self, all: &[Product]) {
-        let zero =
-            || Chain { unit: self.unit, sum: 0.0, size: 0.0, bound: Bound::ZERO, first: true };
-        let [mut even, mut odd] = [zero(), zero()];
+        let [mut even, mut odd] = [self.anew(), self.anew()];
         for (k, product) in all.iter().enumerate() {
             if k % 2 == 0 { &mut even } else { &mut odd }.fma(product);
         }
@@ -265,13 +276,13 @@ impl Chain<'_> {
 
     /// Two products, their sum, and that with c: to odd, or fused and to nearest.
     fn bf_dot(&mut self, extended: bool, pair: &[Product]) {
-        let mut both =
-            Chain { unit: self.unit, sum: 0.0, size: 0.0, bound: Bound::ZERO, first: true };
+        let mut both = self.anew();
         let (part, least) = if extended { (U32, ETA32) } else { (2.0 * U32, pow2(-126)) };
         for product in pair {
             if !extended {
                 let lost = if product.subnormal { product.value.abs() } else { least };
                 both.off(Term::Underflow, lost);
+                both.reaches(product.value.abs());
             }
             both.add(product.value);
         }

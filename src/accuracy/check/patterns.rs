@@ -93,25 +93,37 @@ fn known(found: Known) -> Option<f64> {
     found.filter(|(evidence, _)| evidence.convinces(1)).map(|(_, number)| number)
 }
 
-/// The factor of the element that is known best.
+/// A factor: the middle one of the elements that are known best.
 fn factor(elements: &[&Element]) -> Known {
     let finite = |e: &&Element| e.expected != 0.0 && e.actual.is_finite() && e.actual != 0.0;
-    let sharp = |e: &Element| e.bound.total() / e.expected.abs();
     let all = elements.iter().copied();
-    let best = all.clone().filter(finite).min_by(|x, y| sharp(x).total_cmp(&sharp(y)))?;
+    let best = middle(all.clone().filter(finite), |e| e.expected.abs(), |e| e.actual / e.expected)?;
     let factor = best.actual / best.expected;
     let others = all.filter(|e| e.index != best.index);
     Some((Evidence::of(others, |e| e.expected * factor), factor))
 }
 
-/// The error of the element that is known best.
+/// An error: the middle one of the elements that are known best.
 fn offset(elements: &[&Element]) -> Known {
-    let sharp = |e: &Element| e.bound.total() / e.error().abs();
     let all = elements.iter().copied();
     let finite = all.clone().filter(|e| e.error().is_finite() && e.error() != 0.0);
-    let best = finite.min_by(|x, y| sharp(x).total_cmp(&sharp(y)))?;
+    let best = middle(finite, |_| 1.0, Element::error)?;
     let others = all.filter(|e| e.index != best.index);
     Some((Evidence::of(others, |e| e.expected + best.error()), best.error()))
+}
+
+/// The element whose number is the middle one of those whose bound, in some unit, is up to twice the
+/// smallest.
+fn middle<'a>(
+    elements: impl Iterator<Item = &'a Element> + Clone,
+    unit: impl Fn(&Element) -> f64,
+    number: impl Fn(&Element) -> f64,
+) -> Option<&'a Element> {
+    let blur = |e: &Element| e.bound.total() / unit(e);
+    let least = elements.clone().map(blur).min_by(f64::total_cmp)?;
+    let mut sharp: Vec<&Element> = elements.filter(|e| blur(e) <= 2.0 * least).collect();
+    sharp.sort_by(|x, y| number(x).total_cmp(&number(y)));
+    sharp.get(sharp.len() / 2).copied()
 }
 
 /// Whether something is known of nine in ten rows or columns that have several wrong elements, and

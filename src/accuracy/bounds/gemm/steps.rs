@@ -83,6 +83,9 @@ impl GemmBound<'_> {
         for k in 0..a.k {
             let codes = [a.row(&a.codes, row)[k], b.row(&b.codes, col)[k]].map(f64::from);
             let scales = [a.scale(row, k) * globals[0], b.scale(col, k) * globals[1]];
+            if scales.into_iter().any(f64::is_infinite) {
+                return None; // whether they meet an element or a sum decides
+            }
             let term = codes[0] * codes[1] * (scales[0] * scales[1]);
             let small = |x: f64| x.abs() < f64::from(f32::MIN_POSITIVE);
             if !term.is_finite() && !term.is_nan() && codes.into_iter().chain(scales).any(small) {

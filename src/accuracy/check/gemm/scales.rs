@@ -5,9 +5,10 @@ use crate::accuracy::bounds::Operand;
 use crate::accuracy::check::Symptom;
 
 type Change = fn(&Operand<'_>, usize, usize) -> f64;
+type Name = fn(&'static str) -> Symptom;
 
 /// What a kernel may take for the scale of an element.
-const CHANGES: [(fn(&'static str) -> Symptom, Change); 12] = [
+const CHANGES: [(Name, Change); 12] = [
     (|operand| Symptom::SwappedAxis { operand }, |of, row, k| of.turned_scale(row, k)),
     (|operand| Symptom::ScaleTwice { operand }, |of, row, k| of.scale(row, k).powi(2)),
     (|operand| Symptom::ScaleInverse { operand }, |of, row, k| 1.0 / of.scale(row, k)),
