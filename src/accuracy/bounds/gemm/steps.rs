@@ -98,6 +98,9 @@ impl GemmBound<'_> {
             sum += term;
         }
         let steps = self.steps(row, col);
+        if [steps.alpha, steps.beta, steps.scale].into_iter().any(f64::is_infinite) {
+            return None; // times what may be rounded to 0
+        }
         let t = steps.linear(sum);
         let part = |x: f64| if x.is_finite() { x.abs() } else { 0.0 };
         let most = finite / least * part(steps.alpha).max(1.0)
