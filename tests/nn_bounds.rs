@@ -228,8 +228,9 @@ fn linear_layers_keep_their_bounds() {
             }
         }
         println!("{:30} {found:.4?}", recipe.name);
-        for (result, found) in RESULTS.iter().zip(&found) {
-            assert!(found.1 > 0.01, "{result} of {}: nothing comes near: {found:?}", recipe.name);
+        for ((result, found), least) in RESULTS.iter().zip(&found).zip([0.5, 0.4, 0.8, 0.2]) {
+            let least = if share(16) == 16 { least } else { 0.01 };
+            assert!(found.1 > least, "{result} of {}: nothing comes near: {found:?}", recipe.name);
         }
         for (all, found) in all.lock().unwrap().iter_mut().zip(found) {
             *all = Found(all.0 + found.0, all.1.max(found.1));
