@@ -277,8 +277,13 @@ fn adamw_keeps_its_bounds() {
         kinds.flat_map(|kind| (0..settings().len()).map(move |i| (kind, i))).collect();
     let table = Mutex::new(Table::new());
     common::parallel(jobs.len(), |i| merge(&table, steps(jobs[i].0, jobs[i].1)));
-    // With a rate of 0 a weight is what it was.
-    let still = |name: &str| settings()[number(name)].5 == 0.0 && name.contains("weight");
+    // With a rate of 0 a weight is what it was. With one of 1e-6 a weight of bf16 seldom changes: not
+    // among the few of a thin run.
+    let seldom = |name: &str| name.contains("StochasticBf16") && share(16) == 1;
+    let still = |name: &str| {
+        let rate = settings()[number(name)].5;
+        name.contains("weight") && (rate == 0.0 || rate < 1e-5 && seldom(name))
+    };
     show("steps of AdamW", table, |name| if still(name) { 0.0 } else { 0.2 });
 }
 
