@@ -158,6 +158,17 @@ fn rows_of_a_view() {
     }
 }
 
+/// K beyond the 2^16 up to which few rows take a way of their own, and beyond what is packed at a time.
+#[test]
+fn long_k() {
+    for casts in [CASTS[0], ["bf16", "bf16"]] {
+        let (a, b) =
+            (Factor::cast(casts[0], (3, 70_000), 8), Factor::cast(casts[1], (17, 70_000), 9));
+        let all = paths(&[1, 3], &BLOCKINGS[..1]);
+        assert_same(&a, &b, &Call::new(), &all);
+    }
+}
+
 /// Intervals of promotion that cut blocks, or that no packed operand may have.
 #[test]
 fn promotion() {

@@ -106,39 +106,56 @@ const CASTS: [[&str; 2]; 16] = [
 const DEPTHS: [usize; 7] = [32, 96, 128, 500, 1024, 2048, 4096];
 
 /// What was found under a name: dots, and the largest parts of A2 and A4 that an error took, and of
-/// what is probable.
+/// what is probable. `plain` is that of A2 where nothing is asked for beside a product in f32: codes
+/// take all of their bound by their own rounding.
 #[derive(Clone, Copy, Debug, Default)]
 struct Found {
     dots: usize,
     a2: f64,
+    plain: f64,
     a4: f64,
     probable: f64,
 }
 
 impl Found {
-    fn note(&mut self, exact: &Report, cast: &Report) {
-        self.dots += exact.count;
-        self.a2 = self.a2.max(exact.most_of_bound);
-        self.a4 = self.a4.max(cast.most_of_bound);
-        self.probable = self.probable.max(cast.most_of_probable.unwrap_or(0.0));
+    fn note(&mut self, [exact, cast]: &[Report; 2], call: &Call) {
+        self.join(&Self {
+            dots: exact.count,
+            a2: exact.most_of_bound,
+            plain: if is_plain(call) { exact.most_of_bound } else { 0.0 },
+            a4: cast.most_of_bound,
+            probable: cast.most_of_probable.unwrap_or(0.0),
+        });
     }
+
+    fn join(&mut self, other: &Self) {
+        self.dots += other.dots;
+        self.a2 = self.a2.max(other.a2);
+        self.plain = self.plain.max(other.plain);
+        self.a4 = self.a4.max(other.a4);
+        self.probable = self.probable.max(other.probable);
+    }
+}
+
+fn is_plain(call: &Call) -> bool {
+    let Call { alpha, c, bias, activation, out, .. } = call;
+    let beside = alpha.is_some() || !matches!(c, C::None) || bias.is_some();
+    !beside && *activation == Activation::None && *out == Out::F32
 }
 
 type Table = BTreeMap<String, Found>;
 
 fn join(all: &Mutex<Table>, name: &str, found: Found) {
     let mut all = all.lock().unwrap();
-    let of = all.entry(name.to_owned()).or_default();
-    of.dots += found.dots;
-    (of.a2, of.a4) = (of.a2.max(found.a2), of.a4.max(found.a4));
-    of.probable = of.probable.max(found.probable);
+    all.entry(name.to_owned()).or_default().join(&found);
 }
 
 fn show(title: &str, table: Mutex<Table>) -> Table {
     let table = table.into_inner().unwrap();
-    println!("{title:64} {:>8} {:>8} {:>8} {:>8}", "dots", "A2, A5", "A4", "probable");
-    for (name, Found { dots, a2, a4, probable }) in &table {
-        println!("{name:64} {dots:8} {a2:8.4} {a4:8.4} {probable:8.4}");
+    let [a2, plain, a4, probable] = ["A2, A5", "plain", "A4", "probable"];
+    println!("{title:64} {:>8} {a2:>8} {plain:>8} {a4:>8} {probable:>8}", "dots");
+    for (name, Found { dots, a2, plain, a4, probable }) in &table {
+        println!("{name:64} {dots:8} {a2:8.4} {plain:8.4} {a4:8.4} {probable:8.4}");
     }
     let dots = table.values().map(|found| found.dots as u64).sum();
     let most = |of: fn(&Found) -> f64| table.values().map(of).fold(0.0, f64::max);
@@ -183,8 +200,9 @@ fn bound<'a>(a: Operand<'a>, b: Operand<'a>, call: &'a Call) -> GemmBound<'a> {
     }
 }
 
-/// Holds a product to both bounds.
-fn check(values: &[Factor; 2], factors: &[Factor; 2], call: &Call, found: &mut Found) {
+/// Holds a product to both bounds, and gives the largest part of what is probable that a sum and its
+/// casts took.
+fn check(values: &[Factor; 2], factors: &[Factor; 2], call: &Call, found: &mut Found) -> f64 {
     let [a, b] = factors;
     let note = || format!("{a} * {b}, K = {}, {call}, unit {:?}", a.shape().1, call.sums.unit);
     let got = outputs(a, b, call).unwrap_or_else(|error| panic!("{}: {error}", note()));
@@ -194,7 +212,8 @@ fn check(values: &[Factor; 2], factors: &[Factor; 2], call: &Call, found: &mut F
         let report = bound(a, b, call).check(&got);
         report.unwrap_or_else(|violation| panic!("{}: {violation}", note()))
     });
-    found.note(&reports[0], &reports[1]);
+    found.note(&reports, call);
+    reports.iter().filter_map(|report| report.most_of_probable).fold(0.0, f64::max)
 }
 
 fn operands(spread: Spread, k: usize, casts: [&str; 2]) -> [[Factor; 2]; 2] {
@@ -205,9 +224,13 @@ fn operands(spread: Spread, k: usize, casts: [&str; 2]) -> [[Factor; 2]; 2] {
 }
 
 /// No product is farther from the real numbers than A2 and A4 say; some are almost as far.
+///
+/// All are within what is probable (A6), but where errors are not independent with mean 0: stagnant
+/// sums, and long sums of positive numbers, of which coarse formats round more in one direction.
 #[test]
 fn no_bound_is_passed() {
     let table = Mutex::new(Table::new());
+    let probable = Mutex::new([0.0_f64; SPREADS.len()]);
     let jobs = CASTS.len() * DEPTHS.len();
     let chosen = common::gemm::spread_over(jobs);
     common::parallel(chosen.len(), |i| {
@@ -217,17 +240,35 @@ fn no_bound_is_passed() {
             let [values, factors] = operands(spread, k, casts);
             for promote in [None, Some(64), Some(5000)] {
                 let sums = Accumulation { promote, ..Accumulation::default() };
-                check(&values, &factors, &Call { sums, ..Call::new() }, &mut here);
+                let call = Call { sums, ..Call::new() };
+                let most = check(&values, &factors, &call, &mut here);
+                let alike = spread == Spread::Stagnant || spread == Spread::Positive && k > 500;
+                assert!(alike || most <= 1.0, "{casts:?}, {spread:?}, K = {k}: {most} of A6");
+                let all = &mut probable.lock().unwrap()[spread as usize];
+                *all = all.max(most);
             }
         }
         join(&table, &casts.join(" * "), here);
     });
+    let probable = probable.into_inner().unwrap();
+    println!("{SPREADS:?}: {probable:.4?} of what is probable");
+    assert!(
+        probable[Spread::Stagnant as usize] > 1.0,
+        "roundings that are alike are seen: {probable:?}"
+    );
     let table = show("products of casts", table);
     let most = |of: fn(&Found) -> f64| table.values().map(of).fold(0.0, f64::max);
     let [a2, a4] = [most(|f| f.a2), most(|f| f.a4)];
     assert!(a2 > 0.3 && a4 > 0.3, "bounds that nothing comes near prove nothing: {a2}, {a4}");
     for (casts, found) in &table {
-        assert!(found.a2 > 1e-3 && found.a4 > 1e-3, "{casts}: {found:?}");
+        // Sums of so few bits are nearly exact.
+        let least = match &casts[..4] {
+            "e2m3" => 0.03,
+            "e2m1" if casts.contains("ocp") => 0.05,
+            "e2m1" => 0.13,
+            _ => 0.5,
+        };
+        assert!(thin() || found.a2 > least && found.a4 > 0.25, "{casts}: {found:?}");
     }
 }
 
@@ -258,9 +299,9 @@ fn some_spreads(i: usize) -> impl Iterator<Item = (usize, Spread)> {
     all.filter(move |(n, _)| !thin() || *n == i % SPREADS.len())
 }
 
-/// Every preset × pass, with alpha, C, bias, an activation and every type of output.
-#[test]
-fn presets_keep_a4() {
+/// Every preset × pass × spread × K × call. Plain products are within what is probable, but where each
+/// rounding is made to be like the one before it: there errors are not independent.
+fn of_presets(title: &str, depths: &[usize]) -> Table {
     let table = Mutex::new(Table::new());
     let cases: Vec<_> =
         presets::ALL.iter().flat_map(|p| Pass::ALL.iter().map(move |q| (p, q))).collect();
@@ -270,15 +311,36 @@ fn presets_keep_a4() {
         let casts = [gemm.a.to_string(), gemm.b.to_string()];
         let mut here = Found::default();
         for (n, spread) in some_spreads(i) {
-            for k in [64, 200, 1500] {
+            for &k in depths {
                 let [values, factors] = operands(spread, k, [&casts[0], &casts[1]]);
-                let calls = calls(gemm.sums, (n + k) as u64);
-                calls.iter().for_each(|call| check(&values, &factors, call, &mut here));
+                for call in calls(gemm.sums, (n + k) as u64) {
+                    let probable = check(&values, &factors, &call, &mut here);
+                    let seldom = !is_plain(&call) || spread == Spread::Stagnant;
+                    assert!(
+                        seldom || probable <= 1.0,
+                        "{name} {pass}, {spread:?}, K = {k}: {probable}"
+                    );
+                }
             }
         }
         join(&table, &format!("{name} {pass}"), here);
     });
-    for (name, found) in show("products of presets", table) {
+    show(title, table)
+}
+
+/// Every preset × pass, with alpha, C, bias, an activation and every type of output.
+#[test]
+fn presets_keep_a4() {
+    for (name, found) in of_presets("products of presets", &[64, 200, 1500]) {
+        let least = if name.starts_with("nvfp4") { 0.1 } else { 0.5 };
+        assert!(thin() || found.plain > least && found.a4 > 0.1, "{name}: {found:?}");
+    }
+}
+
+/// The same where K is less than a block, a tile or a quad, or a little more.
+#[test]
+fn small_products_keep_a4() {
+    for (name, found) in of_presets("small products of presets", &[1, 2, 3, 17, 33, 129]) {
         assert!(thin() || found.a2 > 0.1 && found.a4 > 0.1, "{name}: {found:?}");
     }
 }
@@ -341,7 +403,8 @@ fn casts_of(unit: &Unit) -> Vec<[String; 2]> {
     pairs.filter(takes).flat_map(|(a, b)| names(a, b)).collect()
 }
 
-/// Every unit × formats × scales × promotion × split K, from C on where it begins with that.
+/// Every unit × formats × scales × promotion × split K, from C on where it begins with that, and the
+/// other [`calls`] in turn.
 #[test]
 fn units_keep_a5_in_products() {
     let table = Mutex::new(Table::new());
@@ -363,15 +426,18 @@ fn units_keep_a5_in_products() {
                     let plain = Call { sums, ..Call::new() };
                     let c = Factor::values(Source::F32(ordinary(ROWS * ROWS, 3)), (ROWS, ROWS));
                     let with_c = Call { c: C::Matrix(1.0, c), ..plain.clone() };
-                    [plain, with_c]
-                        .iter()
-                        .for_each(|call| check(&values, &factors, call, &mut here));
+                    let mut all = vec![plain, with_c];
+                    if promote.is_some() == (n + m).is_multiple_of(2) {
+                        let others = calls(sums, (n + m) as u64).into_iter();
+                        all.extend(others.skip((n + m) % 3).step_by(3));
+                    }
+                    all.iter().for_each(|call| _ = check(&values, &factors, call, &mut here));
                 }
             }
         }
         join(&table, unit.name(), here);
     });
     for (name, found) in show("products on matrix units", table) {
-        assert!(thin() || found.a2 > 0.1, "{name}: {found:?}");
+        assert!(thin() || found.plain > 0.2, "{name}: {found:?}");
     }
 }

@@ -4,13 +4,15 @@
 
 mod common;
 
-use common::gemm::{POOL, ordinary};
+use common::gemm::{Call, Factor, Out, POOL, ordinary};
+use half::bf16;
 use quarter::gemm::{
-    Activation, GemmInput, GemmOptions, Packed, Workspace, gemm_nt, gemm_nt_grouped,
-    gemm_nt_grouped_k,
+    Accumulation, Activation, GemmInput, GemmOptions, GemmOutput, Packed, Workspace, gemm_nt,
+    gemm_nt_grouped, gemm_nt_grouped_k,
 };
+use quarter::mma::{A100_TF32, B200_MXFP8, H100_16BIT, H100_WGMMA_FP8, Unit};
 use quarter::tensor::{MatMut, MatRef, QuantizeOptions, Quantized, Scales, quantize};
-use quarter::{Error, Granularity};
+use quarter::{Error, FormatId, Isa};
 
 fn cast(values: &[f32], (rows, cols): (usize, usize), name: &str) -> Quantized {
     let values = MatRef::new(values, rows, cols).unwrap();
@@ -116,14 +118,128 @@ fn groups_along_k_equal_a_loop() {
     }
 }
 
+/// Operands, and the unit that multiplies them.
+const MORE: [([&str; 2], Option<&Unit>); 8] = [
+    (["f32", "f32"], None),
+    (["e4m3:tensor:torchao", "e4m3:tensor:torchao"], Some(&H100_WGMMA_FP8)),
+    (["f16", "e4m3:row:torchao"], None),
+    (["e4m3:1x32:te-mx", "e4m3:1x32:te-mx"], Some(&B200_MXFP8)),
+    (["bf16", "bf16"], None),
+    (["bf16", "e4m3:128x128:te-block-f32"], None),
+    (["bf16", "bf16"], Some(&H100_16BIT)),
+    (["f32", "f32"], Some(&A100_TF32)),
+];
+
+/// Columns of every output.
+const N: usize = 37;
+
+/// Some of those, with and without promotion, to bf16 and to codes, on every instruction set.
+fn each_call(some: usize, check: impl Fn([&str; 2], &Call, Isa)) {
+    let outs = [Out::Bf16, Out::Codes(FormatId::F8E4M3, 0.7)];
+    for (casts, unit) in &MORE[..some] {
+        for (promote, out) in [None, Some(64)].into_iter().flat_map(|p| outs.map(|out| (p, out))) {
+            let sums = Accumulation { promote, unit: *unit, ..Accumulation::default() };
+            let bias = Some(ordinary(N, 98));
+            let call = Call { sums, alpha: Some(0.5), bias, out, ..Call::new() };
+            Isa::available().for_each(|isa| check(*casts, &call, isa));
+        }
+    }
+}
+
+/// The memory of an output of bf16 or codes.
+#[derive(Clone, PartialEq)]
+struct Memory {
+    half: Vec<bf16>,
+    codes: Vec<u8>,
+}
+
+impl Memory {
+    fn new(rows: usize) -> Self {
+        Self { half: vec![bf16::ONE; rows * N], codes: vec![0x55; rows * N] }
+    }
+
+    /// Some rows of it.
+    fn rows(&mut self, out: Out, (from, to): (usize, usize)) -> GemmOutput<'_> {
+        let (place, shape) = (from * N..to * N, (to - from, N));
+        match out {
+            Out::Codes(format, scale) => {
+                GemmOutput::codes(&mut self.codes[place], shape, format, scale).unwrap()
+            }
+            _ => MatMut::new(&mut self.half[place], shape.0, shape.1).unwrap().into(),
+        }
+    }
+}
+
+/// Some rows of an operand.
+fn rows(of: &Factor, (from, to): (usize, usize)) -> Factor {
+    match of {
+        Factor::Codes { .. } => of.rows(from, to).unwrap(),
+        Factor::Values { of, shape: (_, k), .. } => {
+            Factor::values(of.part(from * k, (to - from) * k), (to - from, *k))
+        }
+    }
+}
+
+/// Some columns of an operand.
+fn columns(of: &Factor, k: (usize, usize)) -> Factor {
+    match of {
+        Factor::Codes { of, .. } => part(of, k).into(),
+        Factor::Values { of, shape: (m, cols), .. } => {
+            let turned = of.transposed(*m, *cols).part(k.0 * m, (k.1 - k.0) * m);
+            Factor::values(turned.transposed(k.1 - k.0, *m), (*m, k.1 - k.0))
+        }
+    }
+}
+
+/// Numbers of every type, scales of every kind and units, into other types than f32.
+#[test]
+fn groups_of_everything_along_m() {
+    let (k, ends) = (160, [3, 3, 20, 41]);
+    let m = ends[ends.len() - 1];
+    each_call(MORE.len(), |casts, call, isa| {
+        let a = Factor::cast(casts[0], (m, k), 1);
+        let experts: Vec<_> = (0..4).map(|g| Factor::cast(casts[1], (N, k), 2 + g)).collect();
+        let (mut want, mut got, mut from) = (Memory::new(m), Memory::new(m), 0);
+        for (b, to) in experts.iter().zip(ends) {
+            let (a, out) = (rows(&a, (from, to)), want.rows(call.out, (from, to)));
+            gemm_nt(a.input(), b.input(), out, &call.options()).unwrap();
+            from = to;
+        }
+        let experts: Vec<_> = experts.iter().map(Factor::input).collect();
+        let (out, options) = (got.rows(call.out, (0, m)), call.options().isa(isa));
+        gemm_nt_grouped(&mut Workspace::new(), a.input(), &experts, &ends, out, &options).unwrap();
+        assert!(got == want, "{casts:?}, {call}, unit {:?}, {}", call.sums.unit, isa.name());
+    });
+}
+
+#[test]
+fn groups_of_more_along_k() {
+    let (m, ends) = (19, [64, 160, 400]);
+    each_call(4, |casts, call, isa| {
+        let [a, b] = [(casts[0], m, 3), (casts[1], N, 4)]
+            .map(|(cast, rows, seed)| Factor::cast(cast, (rows, 400), seed));
+        let mut want = vec![Memory::new(m); ends.len()];
+        let (mut got, mut from) = (want.clone(), 0);
+        for (out, to) in want.iter_mut().zip(ends) {
+            let [a, b] = [&a, &b].map(|of| columns(of, (from, to)));
+            let out = out.rows(call.out, (0, m));
+            gemm_nt(a.input(), b.input(), out, &call.options()).unwrap();
+            from = to;
+        }
+        let outs: Vec<_> = got.iter_mut().map(|out| out.rows(call.out, (0, m))).collect();
+        let (mut space, options) = (Workspace::new(), call.options().isa(isa));
+        gemm_nt_grouped_k(&mut space, a.input(), b.input(), &ends, outs, &options).unwrap();
+        for (g, (got, want)) in got.iter().zip(&want).enumerate() {
+            assert!(got == want, "{casts:?}, {call}, {}: group {g}", isa.name());
+        }
+    });
+}
+
 /// Some columns of a matrix, with the codes and scales that it has there.
 fn part(whole: &Quantized, k: (usize, usize)) -> Quantized {
     let (rows, cols) = (whole.rows(), whole.cols());
     let codes = whole.codes().chunks_exact(cols).flat_map(|row| &row[k.0..k.1]).copied().collect();
-    let block = match whole.granularity() {
-        Granularity::Block { cols, .. } => cols,
-        other => panic!("{other:?} has no blocks"),
-    };
+    let (_, block) = whole.granularity().block(rows, cols);
     let per_row = cols.div_ceil(block);
     let groups = k.0 / block..k.1.div_ceil(block);
     let groups = if k.0 == k.1 { 0..0 } else { groups };

@@ -38,7 +38,7 @@ TIERS = [
         "mma": "mma_vectors mma_chapter",
     },
     {
-        "format": "scales transcode random interop custom defects scales parse types slices double_round "
+        "format": "scales transcode random interop custom defects parse types slices double_round "
         "quantize",
         "scale": "scales recipe recipe_state collective collective_sums scaling_properties "
         "scaling_bounds quantize",

@@ -195,6 +195,62 @@ fn multiply_adds_of_a_unit_are_counted() {
     assert!(Pass::ALL.iter().all(|pass| on.gemm(*pass).sums.unit.is_some()));
 }
 
+/// Each of x, dy, y and dx in bf16 or f32: elements are widened before anything else, and results
+/// rounded after all.
+#[test]
+fn activations_in_bf16() {
+    let ((outputs, inputs), tokens) = ((20, 150), 37);
+    let half = |n: usize, seed| -> Vec<bf16> {
+        ordinary(n, seed).into_iter().map(bf16::from_f32).collect()
+    };
+    let wide = |x: &[bf16]| x.iter().map(|x| x.to_f32()).collect::<Vec<f32>>();
+    let (x, dy) = (half(tokens * inputs, 1), half(tokens * outputs, 2));
+    let (wide_x, wide_dy) = (wide(&x), wide(&dy));
+    // y and dx are rounded to bf16 here where the layer did not.
+    let run = |recipe: &Recipe, narrow: [bool; 4]| {
+        let mut of = Bench::new(recipe, (outputs, inputs));
+        of.layer = of.layer.with_bias();
+        of.layer.bias_and_grad().unwrap()[0].copy_from_slice(&ordinary(outputs, 4));
+        let mut step = Step::new(&mut of.state, &mut of.space);
+        let (mut y, mut dx) = (vec![0.0; tokens * outputs], vec![0.0; tokens * inputs]);
+        let mut half_y = vec![bf16::NAN; y.len()];
+        let mut half_dx = vec![bf16::NAN; dx.len()];
+        let x = match narrow[0] {
+            true => MatRef::new(&x, tokens, inputs).unwrap(),
+            false => MatRef::new(&wide_x, tokens, inputs).unwrap(),
+        };
+        let out = match narrow[2] {
+            true => MatMut::new(&mut half_y, tokens, outputs).unwrap(),
+            false => MatMut::new(&mut y, tokens, outputs).unwrap(),
+        };
+        let saved = of.layer.forward(x, out, &mut step).unwrap();
+        let dy = match narrow[1] {
+            true => MatRef::new(&dy, tokens, outputs).unwrap(),
+            false => MatRef::new(&wide_dy, tokens, outputs).unwrap(),
+        };
+        let out = match narrow[3] {
+            true => MatMut::new(&mut half_dx, tokens, inputs).unwrap(),
+            false => MatMut::new(&mut dx, tokens, inputs).unwrap(),
+        };
+        of.layer.backward(dy, &saved, Some(out.into()), &mut step).unwrap();
+        let rounded = |values: Vec<f32>| values.into_iter().map(bf16::from_f32).collect();
+        let y: Vec<bf16> = if narrow[2] { half_y } else { rounded(y) };
+        let dx: Vec<bf16> = if narrow[3] { half_dx } else { rounded(dx) };
+        let db = of.layer.bias_and_grad().unwrap()[1].to_vec();
+        [wide(&y), wide(&dx), of.layer.weight_grad().to_vec(), db].map(|x| bits(&x))
+    };
+    for recipe in recipes() {
+        let want = run(&recipe, [false; 4]);
+        for which in 1..16 {
+            let narrow = [0, 1, 2, 3].map(|i| which >> i & 1 == 1);
+            for (i, got) in run(&recipe, narrow).iter().enumerate() {
+                let name = ["y", "dx", "dw", "db"][i];
+                assert!(*got == want[i], "{}: {name} with x, dy, y, dx {narrow:?}", recipe.name);
+            }
+        }
+    }
+}
+
 // ---------------------------------------------------------------- ranks
 
 /// Each of two ranks has half of the tokens, of other magnitudes: scales of whole tensors are those

@@ -4,8 +4,10 @@
 #![cfg(feature = "std")]
 
 mod common;
+#[path = "common/vector.rs"]
+mod vector;
 
-use common::{STREAM, share};
+use common::share;
 use half::bf16;
 use quarter::nn::{
     Exec, Mask, RowMoments, add_into, column_sums_into, cross_entropy, dot, gelu, gelu_backward,
@@ -13,6 +15,7 @@ use quarter::nn::{
     sum_of_squares,
 };
 use quarter::{Error, Isa};
+use vector::{exact, values, wide};
 
 /// The largest |result − exact| / max(|exact|, 1) allowed of each, in units of 2^-24.
 const FORWARD: [(&str, f64); 5] =
@@ -27,16 +30,6 @@ fn tolerance(name: &str) -> f64 {
     found.expect("an operation of the table").1 * 2f64.powi(-24)
 }
 
-/// Between −4 and 4.
-fn values(seed: u64, n: usize) -> Vec<f32> {
-    let word = |i: u64| STREAM.word(seed << 32 | i) >> 8;
-    (0..n as u64).map(|i| word(i) as f32 / 2f32.powi(21) - 4.0).collect()
-}
-
-fn wide(x: &[f32]) -> Vec<f64> {
-    x.iter().map(|x| f64::from(*x)).collect()
-}
-
 fn bits(x: &[f32]) -> Vec<u32> {
     x.iter().map(|x| x.to_bits()).collect()
 }
@@ -47,44 +40,6 @@ fn assert_near(what: &str, got: &[f32], want: &[f64], tolerance: f64) {
     for (i, (got, want)) in got.iter().zip(want).enumerate() {
         let error = (f64::from(*got) - want).abs() / want.abs().max(1.0);
         assert!(error <= tolerance, "{what}[{i}]: {got:e}, not {want:e}: off by {error:e}");
-    }
-}
-
-// ---------------------------------------------------------------- references in f64
-
-mod exact {
-    pub fn gelu(x: f64) -> f64 {
-        let u = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
-        0.5 * x * (1.0 + u.tanh())
-    }
-
-    pub fn layer_norm(x: &[f64], gain: &[f64], bias: &[f64], eps: f64) -> Vec<f64> {
-        let n = gain.len() as f64;
-        let row = |x: &[f64]| -> Vec<f64> {
-            let mean = x.iter().sum::<f64>() / n;
-            let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
-            let y = |i: usize| (x[i] - mean) / (variance + eps).sqrt() * gain[i] + bias[i];
-            (0..x.len()).map(y).collect()
-        };
-        x.chunks(gain.len()).flat_map(row).collect()
-    }
-
-    pub fn softmax(x: &[f64], cols: usize, scale: f64, causal: bool) -> Vec<f64> {
-        let row = |(r, x): (usize, &[f64])| -> Vec<f64> {
-            let seen = |c: usize| !causal || c <= r % cols;
-            let e: Vec<f64> =
-                (0..cols).map(|c| if seen(c) { (scale * x[c]).exp() } else { 0.0 }).collect();
-            let total: f64 = e.iter().sum();
-            e.iter().map(|e| e / total).collect()
-        };
-        x.chunks(cols).enumerate().flat_map(row).collect()
-    }
-
-    pub fn cross_entropy(logits: &[f64], vocab: usize, targets: &[u32]) -> f64 {
-        let rows = logits.chunks(vocab).zip(targets);
-        let loss =
-            |(l, t): (&[f64], &u32)| l.iter().map(|l| l.exp()).sum::<f64>().ln() - l[*t as usize];
-        rows.map(loss).sum::<f64>() / targets.len() as f64
     }
 }
 

@@ -13,6 +13,7 @@ use proptest::prelude::*;
 use quarter::slice::{CodesMut, EncodeOptions, QuantStats, encode_stats};
 use quarter::{FormatId, FormatSpec, Isa, Overflow, Policy, Rounding, Unpacked};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 static ORACLES: LazyLock<Vec<(&FormatSpec, Exact)>> =
     LazyLock::new(|| common::formats().map(|id| (id.spec(), Exact::new(id.spec()))).collect());
@@ -157,10 +158,15 @@ proptest! {
         }
     }
 
-    /// Of the 256 words of 8 bits, exactly t round away from zero.
+    /// Of the 256 words of 8 bits, exactly t round away from zero: of numbers between two neighbours of
+    /// each format, with 24 bits of where between.
     #[test]
-    fn stochastic_counts_are_exact(xs in vec(finite_f32(), 4)) {
+    fn stochastic_counts_are_exact(
+        places in vec((any::<prop::sample::Index>(), 1u32..1 << 24, any::<bool>()), 4),
+    ) {
+        let mut counted = 0;
         for (spec, oracle) in ORACLES.iter() {
+            let finite = oracle.finite();
             for rounding in [
                 Rounding::Stochastic { bits: 8 },
                 Rounding::StochasticEven { bits: 8 },
@@ -168,18 +174,21 @@ proptest! {
                 Rounding::StochasticFast { bits: 8 },
             ] {
                 let policy = Policy::SATURATE.rounding(rounding);
-                for x in xs.iter().map(|x| f64::from(*x)).filter(|x| !undefined(spec, *x)) {
-                    let (low, high) = neighbours(oracle, x.abs());
-                    if low == high || high.is_infinite() {
-                        continue;
-                    }
-                    let want = threshold(rounding, (x.abs() - low) / (high - low));
+                for (at, fraction, negative) in &places {
+                    let at = at.index(finite.len() - 1);
+                    let (low, high) = (finite[at], finite[at + 1]);
+                    let fraction = f64::from(*fraction) / 2f64.powi(24);
+                    let size = low + (high - low) * fraction;
+                    let x = if *negative && spec.signed() { -size } else { size };
+                    let want = threshold(rounding, fraction);
                     let away = |r: &u32| quantized(spec, x, policy, r << 24 | 0xff_ffff).abs() == high;
                     let got = (0..256).filter(away).count() as u64;
                     prop_assert_eq!(got, want, "{} {:?}: {:e}", spec.name(), rounding, x);
+                    counted += 1;
                 }
             }
         }
+        prop_assert_eq!(counted, ORACLES.len() * 4 * places.len());
     }
 
     #[test]
@@ -288,6 +297,44 @@ fn idempotent() {
             }
         }
     }
+}
+
+/// Q(2^k x) = 2^k Q(x) with the same word, where neither is subnormal or overflows: half of the
+/// numbers are ties or values. E8M0 has no ties here, as they go to the even one of its exponents.
+#[test]
+fn powers_of_two_pass_through() {
+    let count = AtomicUsize::new(0);
+    common::parallel(ORACLES.len(), |i| {
+        let spec = ORACLES[i].0;
+        let (least, most) = (2.0 * spec.min_normal(), spec.max() / 2.0);
+        let inside = |x: f64| (least..=most).contains(&x.abs());
+        let mut held = 0;
+        for policy in policies(&ROUNDINGS) {
+            for i in 0..common::share(1000) as u64 {
+                let [word, place] = [0, 1].map(|n| common::STREAM.word(2 * i + n));
+                let binades = (most / least).log2().floor() as u32 + 1;
+                let bits = if i % 2 == 0 && spec.man_bits() > 0 { spec.precision() } else { 32 };
+                let fraction = f64::from(word >> (32 - bits)) / 2f64.powi(bits as i32);
+                let sign = if place >> 31 == 1 && spec.signed() { -1.0 } else { 1.0 };
+                let x = sign * least * (1.0 + fraction) * 2f64.powi((place % binades) as i32);
+                for k in [1, 2, 5, -1, -3, 40, -40] {
+                    let y = x * 2f64.powi(k);
+                    if inside(x) && inside(y) {
+                        let [got, want] = [y, x].map(|x| quantized(spec, x, policy, place));
+                        let want = want * 2f64.powi(k);
+                        assert_eq!(got, want, "{} {policy:?}: {x:e} times 2^{k}", spec.name());
+                        held += 1;
+                    }
+                }
+            }
+        }
+        let binades = most / least;
+        assert!(binades < 2.0 || held > 1000, "{}: {held}", spec.name());
+        println!("{}: {held} times a power of two", spec.name());
+        count.fetch_add(held, Ordering::Relaxed);
+    });
+    let count = count.into_inner();
+    assert!(count > common::share(1_000_000), "{count}");
 }
 
 /// ml_dtypes takes 2^-127, the smallest E8M0, for what a zero is elsewhere: everything above it

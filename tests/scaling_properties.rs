@@ -9,15 +9,16 @@ use common::matrices::{
 };
 use common::naive::{self, transpose};
 use common::scaling::Source;
-use half::bf16;
+use half::{bf16, f16};
 use proptest::prelude::*;
 use quarter::scale::{Context, Rule, ScaleFormat, SourceType};
 use quarter::slice::QuantStats;
 use quarter::tensor::{
-    Cast, MatMut, MatRef, QuantizeOptions, Quantized, StatsLevel, fake_quantize_into, quantize,
-    quantize_both, quantize_into, quantize_transposed,
+    Cast, DequantizeOptions, MatMut, MatRef, QuantizeOptions, Quantized, Scales, StatsLevel,
+    fake_quantize_into, quantize, quantize_both, quantize_both_into, quantize_into,
+    quantize_transposed,
 };
-use quarter::{FormatId, Granularity, Isa, Rounding};
+use quarter::{Error, FormatId, Granularity, Isa, Rounding};
 
 fn options<'a>() -> QuantizeOptions<'a> {
     QuantizeOptions::new().random(STREAM)
@@ -38,13 +39,42 @@ fn turned_word((rows, cols): (usize, usize)) -> impl Fn(usize) -> u32 {
     move |i| STREAM.word((i % rows.max(1) * cols + i / rows.max(1)) as u64)
 }
 
-/// dequantize(q) as f32 and bf16.
-fn values(q: &Quantized) -> (Vec<f32>, Vec<bf16>) {
-    let n = q.rows() * q.cols();
-    let (mut wide, mut narrow) = (vec![0.0_f32; n], vec![bf16::ZERO; n]);
-    q.dequantize_into(MatMut::new(&mut wide, q.rows(), q.cols()).unwrap()).unwrap();
-    q.dequantize_into(MatMut::new(&mut narrow, q.rows(), q.cols()).unwrap()).unwrap();
-    (wide, narrow)
+/// dequantize(q).
+fn values(q: &Quantized) -> Vec<f32> {
+    let mut values = vec![0.0_f32; q.rows() * q.cols()];
+    q.dequantize_into(MatMut::new(&mut values, q.rows(), q.cols()).unwrap()).unwrap();
+    values
+}
+
+/// Where values of some type, as `run` writes them, are not the f32 wanted, widened or rounded once.
+fn of_all_types(
+    want: &[f32],
+    (rows, cols): (usize, usize),
+    run: impl Fn(MatMut<'_>),
+) -> Option<String> {
+    macro_rules! check {
+        ($($type:ident of $from:expr, at first $first:expr;)*) => { $({
+            let mut got = vec![$first; want.len()];
+            run(MatMut::new(&mut got, rows, cols).unwrap());
+            let from = $from;
+            for (i, (got, want)) in got.into_iter().zip(want).enumerate() {
+                let want: $type = from(*want);
+                if got.to_bits() != want.to_bits() && !(got.is_nan() && want.is_nan()) {
+                    return Some(format!(
+                        "{} [{}, {}] is {got:e}, not {want:e}",
+                        stringify!($type), i / cols, i % cols
+                    ));
+                }
+            }
+        })* };
+    }
+    check! {
+        f32 of |x| x, at first 7.0_f32;
+        f64 of f64::from, at first 7.0_f64;
+        bf16 of bf16::from_f32, at first bf16::ONE;
+        f16 of f16::from_f32, at first f16::ONE;
+    }
+    None
 }
 
 fn bits(values: &[f32]) -> Vec<u32> {
@@ -82,6 +112,22 @@ proptest! {
             let (a, b) = quantize_both(x.view(), &other, &cast, &options).unwrap();
             none(differ(&other, &x, &a, &quantize(x.view(), &other, &options).unwrap()))?;
             none(differ(&cast, &xt, &b, &got))?;
+            // Into the memory of the other one.
+            let (mut first, mut second) = (b, a);
+            quantize_both_into(x.view(), (&other, &cast), &options, (&mut first, &mut second)).unwrap();
+            none(differ(&other, &x, &first, &quantize(x.view(), &other, &options).unwrap()))?;
+            none(differ(&cast, &xt, &second, &got))?;
+            let wrong = Scales::F32 { scale: None, scale_inv: vec![1.0; x.shape.0 * x.shape.1 + 2] };
+            for options in [options.scales(&wrong), options.scales_t(&wrong)] {
+                let both = (&mut first, &mut second);
+                let error = quantize_both_into(x.view(), (&other, &cast), &options, both);
+                prop_assert!(matches!(error, Err(Error::Length { .. })), "{other}, {cast}: {error:?}");
+                prop_assert!(
+                    [&first, &second].into_iter().all(|q| *q == Quantized::default()),
+                    "{other}, {cast}: not empty after an error"
+                );
+                (first, second) = (got.clone(), got.clone());
+            }
         }
         let given = quantize_transposed(x.view(), &cast, &options().scales(got.scales())).unwrap();
         none(differ(&cast, &xt, &given, &got))?;
@@ -121,7 +167,7 @@ proptest! {
             Source::F64(x) => spread!(F64, x, f64::INFINITY),
             Source::F32(x) => spread!(F32, x, f32::INFINITY),
             Source::Bf16(x) => spread!(Bf16, x, bf16::INFINITY),
-            Source::F16(x) => spread!(F16, x, half::f16::INFINITY),
+            Source::F16(x) => spread!(F16, x, f16::INFINITY),
         };
         let strides = if turned { (step, pitch) } else { (pitch, step) };
         let view = MatRef::with_strides(all.values(), (rows, cols), strides).unwrap();
@@ -135,7 +181,7 @@ proptest! {
         let mut fake = vec![0.0_f32; rows * cols];
         let dst = MatMut::new(&mut fake, rows, cols).unwrap();
         fake_quantize_into(view, &cast, &options(), dst).unwrap();
-        prop_assert!(bits(&fake) == bits(&values(&want).0), "fake_quantize, {}", cast);
+        prop_assert!(bits(&fake) == bits(&values(&want)), "fake_quantize, {}", cast);
     }
 
     /// Partial blocks are what they would be with zeros behind them.
@@ -176,7 +222,7 @@ proptest! {
     fn values_of_codes(x in any_matrix(), cast in any_cast(), gap in 0usize..4) {
         let (rows, cols) = x.shape;
         let q = quantize(x.view(), &cast, &options()).unwrap();
-        let (wide, narrow) = values(&q);
+        let wide = values(&q);
         let want = naive::dequantize(&cast, x.shape, &x.naive(&cast, STREAM));
         let scales = q.scales();
         let mut codes = vec![bf16::NAN; rows * cols];
@@ -196,21 +242,14 @@ proptest! {
                     x.note, want[i]
                 );
             }
-            let exact = bf16::from_f32(want[i]);
-            prop_assert!(
-                narrow[i].to_bits() == exact.to_bits() || narrow[i].is_nan() && exact.is_nan(),
-                "{cast}, {:?}: bf16 [{row}, {col}] is {}, not {exact}", x.note, narrow[i]
-            );
         }
+        none(of_all_types(&wide, x.shape, |dst| q.dequantize_into(dst).unwrap()))?;
         // Rows at a distance; what is between them stays.
         let pitch = cols + gap;
         let mut wide_again = vec![7.0_f32; rows * pitch];
-        let mut narrow_again = vec![bf16::ONE; rows * cols];
         for isa in Isa::available() {
             let options = options().isa(isa);
             let dst = MatMut::with_row_stride(&mut wide_again, (rows, cols), pitch).unwrap();
-            fake_quantize_into(x.view(), &cast, &options, dst).unwrap();
-            let dst = MatMut::new(&mut narrow_again, rows, cols).unwrap();
             fake_quantize_into(x.view(), &cast, &options, dst).unwrap();
             for (i, &got) in wide_again.iter().enumerate() {
                 let (row, col) = (i / pitch.max(1), i % pitch.max(1));
@@ -221,9 +260,15 @@ proptest! {
                     isa.name(), x.note, got
                 );
             }
-            let [got, want] =
-                [&narrow_again, &narrow].map(|v| bits(&v.iter().map(|x| x.to_f32()).collect::<Vec<_>>()));
-            prop_assert!(got == want, "fake to bf16, {}, {cast}, {:?}", isa.name(), x.note);
+            let fake = |dst: MatMut<'_>| fake_quantize_into(x.view(), &cast, &options, dst).unwrap();
+            let how = DequantizeOptions::new().isa(isa);
+            let real = |dst: MatMut<'_>| q.view().dequantize_with(dst, &how).unwrap();
+            for (path, wrong) in [
+                ("fake_quantize", of_all_types(&wide, x.shape, fake)),
+                ("dequantize", of_all_types(&wide, x.shape, real)),
+            ] {
+                none(wrong.map(|text| format!("{path}, {}, {cast}, {:?}: {text}", isa.name(), x.note)))?;
+            }
         }
     }
 
@@ -232,10 +277,10 @@ proptest! {
     fn packed(x in any_matrix(), cast in any_cast(), cut in (0usize..40, 0usize..40)) {
         let mut q = quantize(x.view(), &cast, &options()).unwrap();
         let before = q.clone();
-        let want = bits(&values(&q).0);
+        let want = bits(&values(&q));
         let packed = q.pack();
         prop_assert_eq!(packed.is_ok(), matches!(cast.format.spec().bits(), 4 | 6));
-        prop_assert!(bits(&values(&q).0) == want, "{cast}: values of packed codes");
+        prop_assert!(bits(&values(&q)) == want, "{cast}: values of packed codes");
         let (rows, cols) = x.shape;
         let (from, to) = (cut.0.min(cut.1).min(rows), cut.0.max(cut.1).min(rows));
         if let Ok(view) = q.view().slice_rows(from, to) {

@@ -271,7 +271,7 @@ pub fn cast(state: &RecipeState, tensor: Tensor<'_>, operand: &Operand, turned: 
         (of.codes, scales)
     };
     let whole = Quantized::from_parts(cast.format, shape, cast.granularity, codes, scales);
-    Cast::Codes(Box::new(whole.unwrap()))
+    Cast::Codes(Box::new(whole.unwrap().with_rule(cast.rule)))
 }
 
 /// A product of two tensors, each turned or not, by the law of bits as loops.

@@ -212,6 +212,12 @@ pub fn assert_code(spec: &FormatSpec, x: impl Debug, got: u64, want: u64, note: 
     );
 }
 
+/// Two random words, as a normal number.
+pub fn normal(stream: &RandomStream, i: u64) -> f64 {
+    let unit = |n| (f64::from(stream.word(2 * i + n)) + 0.5) * 2f64.powi(-32);
+    (-2.0 * unit(0).ln()).sqrt() * (std::f64::consts::TAU * unit(1)).cos()
+}
+
 /// How much of the f32 line, and of every random set, a run covers: `QUARTER_SWEEP`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Sweep {
