@@ -2,45 +2,62 @@
 //! lanes of f32, in no order that this library knows.
 //!
 //! `cargo run --release --example check_my_kernel`
+//!
+//! In a test, `bounds.check(&y)?` fails with what is printed here, and so does
+//! `quarter::assert_product!(bounds, &y, "a message")`, which panics.
 
 use quarter::accuracy::bounds::{GemmBound, Operand, Sums};
-use quarter::tensor::{MatRef, QuantizeOptions, Quantized, quantize};
+use quarter::tensor::{MatRef, QuantizeOptions, quantize};
 use quarter::{Error, F8E4M3};
 
+const M: usize = 4;
+const N: usize = 6;
 const K: usize = 512;
 
-/// The kernel: y = Σ x · w of codes, eight sums side by side, scales at the end.
-fn kernel(x: &[u8], w: &[u8], scale: f32) -> f32 {
-    let value = |code: &u8| F8E4M3::from_bits(*code).to_f32();
-    let mut lanes = [0.0_f32; 8];
-    for (i, (x, w)) in x.iter().zip(w).enumerate() {
-        lanes[i % 8] += value(x) * value(w);
+/// The kernel under test, y\[M,N\] = a\[M,K\] · b\[N,K\]ᵀ of codes: eight sums side by side, scaled at the
+/// end.
+fn kernel(a: &[u8], b: &[u8], scale: f32) -> Vec<f32> {
+    let value = |code: u8| F8E4M3::from_bits(code).to_f32();
+    let dot = |x: &[u8], y: &[u8]| {
+        let mut lanes = [0.0_f32; 8];
+        for (i, (x, y)) in x.iter().zip(y).enumerate() {
+            lanes[i % 8] += value(*x) * value(*y);
+        }
+        lanes.iter().sum::<f32>() * scale
+    };
+    a.chunks(K).flat_map(|x| b.chunks(K).map(move |y| dot(x, y))).collect()
+}
+
+/// What a check found: how near the errors came to their bounds, or what is wrong.
+fn show(what: &str, bounds: &GemmBound<'_>, y: &[f32]) {
+    match bounds.check(y) {
+        Ok(report) => println!("{what}: right. {report}\n"),
+        Err(violation) => println!("{what}: WRONG. {violation}\n"),
     }
-    lanes.iter().sum::<f32>() * scale
 }
 
 fn main() -> Result<(), Error> {
-    let numbers =
-        |n: usize, step: f32| (0..n).map(|i| (i as f32 * step).sin()).collect::<Vec<f32>>();
-    let (x, w) = (numbers(4 * K, 0.37), numbers(6 * K, 0.11));
-    let [x, w] = [MatRef::new(&x, 4, K)?, MatRef::new(&w, 6, K)?];
+    // The numbers, and their casts to E4M3 with one scale for each tensor.
+    let numbers = |n: usize, step: f32| (0..n).map(|i| (i as f32 * step).sin()).collect();
+    let (x, w): (Vec<f32>, Vec<f32>) = (numbers(M * K, 0.37), numbers(N * K, 0.11));
+    let (x, w) = (MatRef::new(&x, M, K)?, MatRef::new(&w, N, K)?);
     let cast = "e4m3:tensor:te-current".parse()?;
-    let quantized = |x| quantize(x, &cast, &QuantizeOptions::new());
-    let (a, b) = (quantized(x)?, quantized(w)?);
-
-    let run = |scale: f32| -> Vec<f32> {
-        let row = |q: &Quantized, i: usize| q.codes()[i * K..(i + 1) * K].to_vec();
-        (0..24).map(|i| kernel(&row(&a, i / 6), &row(&b, i % 6), scale)).collect()
-    };
+    let a = quantize(x, &cast, &QuantizeOptions::new())?;
+    let b = quantize(w, &cast, &QuantizeOptions::new())?;
     let scale = a.scales().scale_inv(0) * b.scales().scale_inv(0);
-    // Against what the codes stand for only the kernel's own roundings count: this is what it is
-    // held to, and half of the scale is found and named.
+    let y = kernel(a.codes(), b.codes(), scale);
+    let half = kernel(a.codes(), b.codes(), scale / 2.0);
+
+    // Is the kernel right? What the codes stand for is taken as exact, so only the kernel's own
+    // roundings count: `Sums::F32` is f32 in any order. Half of the scale is found and named.
     let bounds = GemmBound::new(Operand::exact(&a)?, Operand::exact(&b)?, Sums::F32)?;
-    println!("the kernel: {:?}", bounds.check(&run(scale)));
-    println!("half of the scale: {:?}\n", bounds.check(&run(scale / 2.0)));
-    // Against the numbers before they were cast, the bound is mostly what casts to E4M3 lose: it says
-    // how far the product may be from the real one, and a kernel that is wrong may be within it.
+    show("the kernel", &bounds, &y);
+    show("with half of the scale", &bounds, &half);
+
+    // How far is it from the product of the numbers before they were cast? This bound is mostly what
+    // the casts lose, so that a kernel which is a little wrong may be within it: it says what FP8
+    // costs, not whether a kernel is right.
     let bounds = GemmBound::new(Operand::cast(x, &a)?, Operand::cast(w, &b)?, Sums::F32)?;
-    println!("with the casts: {:?}", bounds.check(&run(scale)));
+    show("the kernel and the casts", &bounds, &y);
     Ok(())
 }

@@ -166,7 +166,8 @@ mod strategies {
     use proptest::prelude::*;
     use proptest::strategy::ValueTree;
     use proptest::test_runner::{Config, TestError, TestRunner};
-    use quarter::interop::proptest::{Matrix, any_tensor, tensor};
+    use quarter::accuracy::bounds::{GemmBound, Sums};
+    use quarter::interop::proptest::{Matrix, Tensors, any_tensor, operands, tensor};
 
     fn runner() -> TestRunner {
         TestRunner::new(Config { failure_persistence: None, ..Config::default() })
@@ -196,17 +197,132 @@ mod strategies {
 
     #[test]
     fn every_distribution_and_shape_comes() {
-        let (mut runner, mut shapes, mut specials) = (runner(), Vec::new(), 0);
-        for _ in 0..400 {
+        let (mut runner, mut shapes, mut drawn) = (runner(), Vec::new(), Vec::new());
+        for _ in 0..600 {
             let x =
                 any_tensor(1..=3, 0..=2, FormatId::F8E4M3).new_tree(&mut runner).unwrap().current();
             assert_eq!(x.view().unwrap().shape(), (x.rows, x.cols));
             shapes.push((x.rows, x.cols));
-            specials += usize::from(x.values.iter().any(|x| !x.is_finite()));
+            drawn.push(x.distribution);
         }
         shapes.sort_unstable();
         shapes.dedup();
         assert_eq!(shapes.len(), 9);
-        assert!(specials > 0);
+        assert!(all().iter().all(|distribution| drawn.contains(distribution)));
+    }
+
+    /// All ways to say how large.
+    #[test]
+    fn ranges_are_those_of_collections() {
+        let mut runner = runner();
+        let mut shape = |strategy: Tensors| {
+            let drawn = (0..200).map(|_| strategy.new_tree(&mut runner).unwrap().current());
+            let shapes: Vec<_> = drawn.map(|x| (x.rows, x.cols)).collect();
+            let least = shapes.iter().copied().reduce(|x, y| (x.0.min(y.0), x.1.min(y.1)));
+            let most = shapes.iter().copied().reduce(|x, y| (x.0.max(y.0), x.1.max(y.1)));
+            (least.unwrap(), most.unwrap())
+        };
+        let one = [Distribution::Constant];
+        assert_eq!(shape(tensor(1..8, 1..=8, one)), ((1, 1), (7, 8)));
+        assert_eq!(shape(tensor(3, ..4, one)), ((3, 0), (3, 3)));
+        assert_eq!(shape(any_tensor(..=2, 5, FormatId::F8E4M3)), ((0, 5), (2, 5)));
+        for empty in [3..3, 0..0] {
+            let made = std::panic::catch_unwind(|| tensor(empty, 1, one));
+            let message = made.unwrap_err().downcast::<String>().unwrap();
+            assert!(message.starts_with("no rows: "), "{message}");
+        }
+    }
+
+    fn smallest_operands(test: impl Fn(&Matrix, &Matrix) -> bool) -> (Matrix, Matrix) {
+        let strategy = operands(1..8, 1..=9, 1..300, [Distribution::Gaussian]);
+        let result = runner().run(&strategy, |(a, b)| {
+            assert_eq!((a.cols, a.values.len()), (b.cols, a.rows * a.cols));
+            assert_eq!(b.values.len(), b.rows * b.cols);
+            if test(&a, &b) { Ok(()) } else { Err(TestCaseError::fail("as planned")) }
+        });
+        let Err(TestError::Fail(_, (a, b))) = result else { panic!("no failure: {result:?}") };
+        assert!(!test(&a, &b), "what is shown must fail: {a:?} {b:?}");
+        (a, b)
+    }
+
+    #[test]
+    fn operands_shrink_together() {
+        // K has to be 56 or more, as for a kernel that leaves the rest of a block out.
+        let (a, b) = smallest_operands(|a, _| a.cols < 56);
+        assert_eq!((a.rows, b.rows, a.cols, b.cols), (1, 1, 56, 56));
+        assert!(a.values.iter().chain(&b.values).all(|x| *x == 0.0), "{a:?} {b:?}");
+        let (a, b) = smallest_operands(|a, b| a.rows < 3 || b.rows < 5);
+        assert_eq!((a.rows, b.rows, a.cols), (3, 5, 1));
+        // The product at k = 2, whatever is at others.
+        let (a, b) = smallest_operands(|a, b| a.cols < 3 || a.values[2] * b.values[2] == 0.0);
+        assert_eq!((a.rows, b.rows, a.cols), (1, 1, 3));
+        for x in [&a, &b] {
+            assert_eq!(x.values[..2], [0.0; 2], "{x:?}");
+            assert_eq!(x.values[2].to_bits() & 0x7f_ffff, 0, "a power of two: {x:?}");
+        }
+    }
+
+    #[test]
+    fn operands_are_drawn_apart() {
+        let (mut runner, finite) = (runner(), Distribution::finite(FormatId::F8E4M3));
+        let strategy = operands(2, 2, 64, finite);
+        let mut others = 0;
+        for _ in 0..100 {
+            let (a, b) = strategy.new_tree(&mut runner).unwrap().current();
+            assert_ne!(a.seed, b.seed);
+            others += usize::from(a.distribution != b.distribution);
+        }
+        assert!(others > 60, "{others}");
+    }
+
+    /// The three lines of the documentation, and a kernel that leaves out the last element.
+    #[test]
+    fn a_kernel_is_held_and_a_wrong_one_found() {
+        let check = |used: fn(usize) -> usize| {
+            let inputs = operands(1..8, 1..8, 1..100, Distribution::finite(FormatId::F8E4M3));
+            let result = runner().run(&inputs, |(a, b)| {
+                let dot = |x: &[f32], y: &[f32]| -> f32 {
+                    x.iter().zip(y).take(used(x.len())).map(|(x, y)| x * y).sum()
+                };
+                let row = |x| b.values.chunks(b.cols).map(move |y| dot(x, y));
+                let y: Vec<f32> = a.values.chunks(a.cols).flat_map(row).collect();
+                let bounds = GemmBound::new(a.operand()?, b.operand()?, Sums::F32)?;
+                bounds.check(&y)?;
+                Ok(())
+            });
+            result.map_err(Box::new)
+        };
+        check(|k| k).unwrap();
+        let wrong = check(|k| if k > 55 { k - 1 } else { k });
+        let TestError::Fail(why, (a, b)) = *wrong.unwrap_err() else { panic!("aborted") };
+        assert_eq!((a.rows, b.rows, a.cols), (1, 1, 56), "{a:?} {b:?}");
+        assert!(why.message().starts_with("1 of 1 elements"), "{why}");
+        let shown = format!("{a:?}");
+        assert!(shown.contains("): [0.0; 55], ") && shown.len() < 120, "{shown}");
+    }
+
+    #[test]
+    fn what_is_shown_is_short() {
+        let strategy = tensor(4, 3, [Distribution::StudentT]);
+        let mut x = strategy.new_tree(&mut runner()).unwrap().current();
+        assert_eq!(x.values, x.distribution.matrix(x.drawn.0, x.drawn.1, x.seed));
+        x.seed = 7;
+        x.values = vec![0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, -0.0, 0.0, f32::NAN, f32::NAN, 1e-45];
+        assert_eq!(
+            format!("{x:?}"),
+            "[4, 3] of student t (seed 7): rows 0 to 1: [0.0; 3]; row 2: 1.0, -0.0, 0.0; \
+             row 3: [NaN; 2], 1e-45"
+        );
+        (x.rows, x.cols) = (1, 12);
+        let text = format!("{x:?}");
+        assert!(text.starts_with("[1, 12] of student t (seed 7, drawn as [4, 3]): [0.0; 6], 1.0"));
+        (x.rows, x.cols) = (12, 1);
+        assert_eq!(format!("{x:#?}").lines().nth(1), Some("    rows 0 to 5: 0.0;"));
+        (x.rows, x.values) = (0, Vec::new());
+        assert_eq!(format!("{x:?}"), "[0, 1] of student t (seed 7, drawn as [4, 3]): no elements");
+        let large = tensor(64, 512, [Distribution::Gaussian]);
+        let large = large.new_tree(&mut runner()).unwrap().current();
+        let text = format!("{large:?}");
+        assert!(text.ends_with("and 480 more; and 48 more rows"), "{text}");
     }
 }

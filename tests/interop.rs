@@ -213,6 +213,9 @@ fn approximate_equality() {
     assert!(ulps_eq!(f(416.0), f(448.0)) && !ulps_eq!(f(384.0), f(448.0)));
     assert!(ulps_eq!(f(384.0), f(448.0), max_ulps = 2));
     assert!(ulps_eq!(F8E4M3::ZERO, F8E4M3::NEG_ZERO, epsilon = F8E4M3::ZERO, max_ulps = 0));
+    let (least, none) = (F8E4M3::from_bits(1), F8E4M3::ZERO);
+    assert!(ulps_eq!(least, -least, epsilon = none, max_ulps = 2), "through zero");
+    assert!(!ulps_eq!(least, -least, epsilon = none, max_ulps = 1));
     let nan = F8E4M3::NAN;
     assert!(!abs_diff_eq!(nan, nan) && !relative_eq!(nan, nan) && !ulps_eq!(nan, nan));
     let inf = F8E5M2::INFINITY;
@@ -255,6 +258,37 @@ fn approximately_equal_tensors() {
     let cast = "e4m3:tensor:te-current".parse().unwrap();
     let quantized = quantize(a, &cast, &QuantizeOptions::new()).unwrap();
     assert!(relative_eq!(quantized, quantized.clone()));
+}
+
+/// Steps are those of the type, and go through zero, as for numbers.
+#[cfg(all(feature = "approx", feature = "std"))]
+#[test]
+fn steps_of_matrices() {
+    use ::approx::ulps_eq;
+    use quarter::slice::Values;
+    use quarter::tensor::MatRef;
+    fn near<'a>(x: impl Into<Values<'a>>, y: impl Into<Values<'a>>, steps: u32) -> bool {
+        let (x, y) = (MatRef::new(x, 1, 1).unwrap(), MatRef::new(y, 1, 1).unwrap());
+        ulps_eq!(x, y, epsilon = 0.0, max_ulps = steps)
+    }
+    // Apart by this many steps and not by one less.
+    let apart_f64 = |x: f64, y: f64, n: u32| near(&[x], &[y], n) && !near(&[x], &[y], n - 1);
+    let apart_f32 = |x: f32, y: f32, n: u32| near(&[x], &[y], n) && !near(&[x], &[y], n - 1);
+    assert!(!near(&[1e300], &[9e307], u32::MAX) && !near(&[1e-300], &[1e-301], u32::MAX));
+    assert!(apart_f64(1e300, 1e300_f64.next_up().next_up(), 2));
+    assert!(apart_f64(5e-324, -5e-324, 2) && apart_f64(-5e-324, 0.0, 1));
+    assert!(apart_f64(f64::MAX, f64::INFINITY, 1) && near(&[-0.0], &[0.0], 0));
+    assert!(apart_f32(1e-45, -1e-45, 2) && apart_f32(-1e-45, 3e-45, 3));
+    assert!(apart_f32(1.0, 1.0_f32.next_down(), 1) && apart_f32(f32::MAX, f32::INFINITY, 1));
+    assert!(!near(&[f64::NAN], &[f64::NAN], u32::MAX) && !near(&[f32::NAN], &[0_f32], u32::MAX));
+    assert!(!near(&[1.0], &[-1.0], u32::MAX) && !near(&[1_f32], &[-1_f32], 1 << 30));
+    // Beside f32, an f64 is rounded to it, if it can be.
+    assert!(near(&[1.0 + 1e-9], &[1_f32], 0) && !near(&[1.0 + 1e-9], &[1.0_f64], 1000));
+    assert!(!near(&[1e300], &[f32::INFINITY], u32::MAX) && !near(&[1e300], &[f32::MAX], u32::MAX));
+    assert!(near(&[f64::INFINITY], &[f32::INFINITY], 0));
+    let half = half::bf16::from_f32;
+    assert!(near(&[half(1.0)], &[half(1.0)], 0) && !near(&[half(1.0)], &[half(1.0078125)], 65535));
+    assert!(near(&[half(1.0)], &[half(1.0078125)], 65536), "f32's steps");
 }
 
 #[cfg(feature = "arbitrary")]

@@ -35,6 +35,22 @@ fn blocks<'a>(text: &'a str, head: &str) -> Vec<&'a str> {
     text.match_indices(head).map(|(at, _)| inside(at)).collect()
 }
 
+/// The example that needs a feature is that of the module's documentation, where it is compiled and run.
+#[test]
+fn the_property_test_is_the_documentations() {
+    let (readme, module) = (text("README.md"), text("src/interop/proptest/mod.rs"));
+    let between = |text: &str, from: &str, to: &str| -> String {
+        let (_, rest) = text.split_once(from).unwrap_or_else(|| panic!("no {from}"));
+        rest.split_once(to).expect("an end").0.to_string()
+    };
+    let shown = between(&readme, "\n```rs\n", "```");
+    let run = between(&module, "//! ```test_harness\n", "//! ```");
+    let seen = run.lines().map(|line| line.trim_start_matches("//!"));
+    let seen: Vec<&str> = seen.filter(|line| !line.starts_with(" #")).collect();
+    let seen: Vec<&str> = seen.iter().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
+    assert_eq!(shown.lines().collect::<Vec<_>>(), seen);
+}
+
 /// How often each property of a block is tried: proptest's default unless it says so.
 fn cases(block: &str) -> usize {
     let Some((_, rest)) = block.split_once("proptest_config(config(") else { return 256 };

@@ -5,6 +5,11 @@
 //!
 //! Matrices ([`MatRef`](crate::tensor::MatRef)) and quantized tensors are equal if their shapes and
 //! all their values are; tolerances are f64 with f32's defaults.
+//!
+//! Steps (`max_ulps`) go from each number to the next, from the largest to infinity too, and on through
+//! zero, where −0 and +0 are one: the smallest number is two steps from its negative. `approx` itself,
+//! of f32 and f64, never lets numbers of different signs be near by steps. Steps of matrices are f64's
+//! where both are f64, else f32's.
 
 use crate::format::types::*;
 use approx::{AbsDiffEq, RelativeEq, UlpsEq};
@@ -53,7 +58,8 @@ macro_rules! approximate {
                 1
             }
 
-            /// |x − y| ≤ ε, or at most `max_ulps` steps of `next_up` from one to the other.
+            /// |x − y| ≤ ε, or at most `max_ulps` steps of `next_up` from one to the other; −0 to
+            /// +0 is none.
             #[inline]
             fn ulps_eq(&self, other: &Self, epsilon: Self, max_ulps: u32) -> bool {
                 let rank = |x: &Self| {
@@ -72,9 +78,33 @@ crate::for_each_number!(approximate);
 
 #[cfg(feature = "std")]
 mod tensors {
+    use crate::slice::Values;
     use crate::tensor::{MatMut, MatRef, Quantized};
     use approx::{AbsDiffEq, RelativeEq, UlpsEq};
     use std::vec;
+
+    /// x, as a number of steps from 0 in f64.
+    fn rank(x: f64) -> i64 {
+        let magnitude = x.abs().to_bits() as i64;
+        if x.is_sign_negative() { -magnitude } else { magnitude }
+    }
+
+    /// At most so many steps of f64.
+    fn near_f64(x: f64, y: f64, steps: u32) -> bool {
+        !x.is_nan() && !y.is_nan() && rank(x).abs_diff(rank(y)) <= steps.into()
+    }
+
+    /// At most so many steps of f32 from what x is rounded to to what y is; a finite number that f32
+    /// does not hold is near to nothing.
+    fn near_f32(x: f64, y: f64, steps: u32) -> bool {
+        let rank = |x: f64| {
+            let narrow = x as f32;
+            let magnitude = i64::from(narrow.abs().to_bits());
+            let held = !x.is_nan() && narrow.is_infinite() == x.is_infinite();
+            held.then_some(if x.is_sign_negative() { -magnitude } else { magnitude })
+        };
+        matches!((rank(x), rank(y)), (Some(x), Some(y)) if x.abs_diff(y) <= steps.into())
+    }
 
     /// Whether the shapes are the same and `test` holds for each two values.
     fn all(a: &MatRef<'_>, b: &MatRef<'_>, test: impl Fn(f64, f64) -> bool) -> bool {
@@ -110,11 +140,12 @@ mod tensors {
             f32::default_max_ulps()
         }
 
-        /// |x − y| ≤ ε, or at most `max_ulps` steps from one f32 to the other, for each element; f64
-        /// is rounded to f32 first.
+        /// |x − y| ≤ ε, or at most `max_ulps` steps from one to the other, for each element: steps of
+        /// f64 if both matrices are f64, else of f32, to which an f64 is rounded first.
         fn ulps_eq(&self, other: &Self, epsilon: f64, max_ulps: u32) -> bool {
-            let near = |x: f64, y: f64| (x as f32).ulps_eq(&(y as f32), 0.0, max_ulps);
-            all(self, other, |x, y| x == y || (x - y).abs() <= epsilon || near(x, y))
+            let wide = |matrix: &Self| matches!(matrix.parts().0, Values::F64(_));
+            let near = if wide(self) && wide(other) { near_f64 } else { near_f32 };
+            all(self, other, |x, y| x == y || (x - y).abs() <= epsilon || near(x, y, max_ulps))
         }
     }
 

@@ -8,12 +8,15 @@ struct Counting;
 
 /// Bytes that are allocated.
 pub static NOW: AtomicUsize = AtomicUsize::new(0);
+/// All that ever were.
+pub static EVER: AtomicUsize = AtomicUsize::new(0);
 /// The most there were.
 pub static PEAK: AtomicUsize = AtomicUsize::new(0);
 
 // SAFETY: every call is handed to the system's allocator as it came.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        EVER.fetch_add(layout.size(), Relaxed);
         PEAK.fetch_max(NOW.fetch_add(layout.size(), Relaxed) + layout.size(), Relaxed);
         // SAFETY: the caller keeps `alloc`'s contract.
         unsafe { System.alloc(layout) }

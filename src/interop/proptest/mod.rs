@@ -1,18 +1,50 @@
 //! `proptest`: `any::<F8E4M3>()` is any code; strategies here pick a class of values, or draw
-//! matrices that hurt ([`tensor`](fn@tensor)).
+//! matrices that hurt, one ([`tensor`](fn@tensor)) or the two of a product ([`operands`]).
 //!
-//! They serve every [`Format`], `half::bf16` and `half::f16` too, and shrink toward the smallest
-//! positive value of the class. Codes are drawn uniformly, so magnitudes are log-uniform.
+//! A kernel of yours held to its bounds, on inputs that shrink:
+//!
+//! ```test_harness
+//! use proptest::prelude::*;
+//! use quarter::FormatId;
+//! use quarter::accuracy::Distribution;
+//! use quarter::accuracy::bounds::{GemmBound, Sums};
+//! use quarter::interop::proptest::operands;
+//!
+//! # fn my_gemm(a: &[f32], b: &[f32], k: usize) -> Vec<f32> {
+//! #     let dot = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(x, y)| x * y).sum();
+//! #     a.chunks(k).flat_map(|x| b.chunks(k).map(move |y| dot(x, y))).collect()
+//! # }
+//! proptest! {
+//!     #[test]
+//!     fn my_gemm_is_within_its_bounds(
+//!         (a, b) in operands(1..8, 1..8, 1..300, Distribution::finite(FormatId::F8E4M3)),
+//!     ) {
+//!         let y = my_gemm(&a.values, &b.values, a.cols);
+//!         let bounds = GemmBound::new(a.operand()?, b.operand()?, Sums::F32)?;
+//!         bounds.check(&y)?;
+//!     }
+//! }
+//! ```
+//!
+//! If it fails, what is printed is the diagnosis and the smallest operands for which it does. Casts,
+//! alpha, bias and activation are methods of [`GemmBound`](crate::accuracy::bounds::GemmBound).
+//!
+//! Numbers: strategies serve every [`Format`], `half::bf16` and `half::f16` too, and shrink toward the
+//! smallest positive value of the class. Codes are drawn uniformly, so magnitudes are log-uniform.
 
+mod matrix;
+mod shrink;
 mod tensor;
 
 use crate::format::types::*;
 use crate::{Code, Format};
 use core::ops::RangeInclusive;
+pub use matrix::Matrix;
 use proptest::arbitrary::Arbitrary;
 use proptest::prelude::any;
 use proptest::strategy::{Map, Strategy};
-pub use tensor::{Matrix, Shrinking, Tensors, any_tensor, tensor};
+pub use shrink::Shrinking;
+pub use tensor::{Operands, Tensors, any_tensor, operands, tensor};
 
 /// Any code: NaN, infinities, zeros and subnormals included.
 pub fn codes<T: Format + core::fmt::Debug>() -> impl Strategy<Value = T> + Clone {
