@@ -71,9 +71,11 @@ impl CompareOptions {
             let rounded = f64::from(x as f32 * scale_inv);
             if *scale_inv == 1.0 { x } else { rounded }
         };
-        let units = 1.0 / f64::from(*scale_inv);
+        let scale_inv = f64::from(*scale_inv);
+        let units = 1.0 / scale_inv;
         ErrorRule {
-            units,
+            // Codes that are powers of two must not come out below them: 49 · (1 / 49) is.
+            units: if scale_inv * units < 1.0 { units.next_up() } else { units },
             low: power(spec.emin()),
             high: power(spec.emax()),
             steps: units * power(spec.man_bits() as i32 - 1),

@@ -42,13 +42,14 @@ pub(crate) const ERROR_LANES: usize = 8;
 /// What errors are measured by.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct ErrorRule {
-    /// What |y| is multiplied by before its exponent is taken.
+    /// What |y| is multiplied by before its exponent is taken: 1 / `scale_inv`, rounded such that
+    /// powers of two times that scale do not come out below themselves.
     pub units: f64,
     /// The smallest normal number of the format.
     pub low: f64,
     /// The format's largest power of two.
     pub high: f64,
-    /// `units` · 2^(man_bits − 1).
+    /// 2^(man_bits − 1) / `scale_inv`.
     pub steps: f64,
     /// The magnitude at which a value is saturated.
     pub limit: f64,
