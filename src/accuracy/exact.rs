@@ -2,6 +2,7 @@
 //! there is need for.
 
 use super::histogram::exponent;
+use crate::arch::vector::ERROR_LANES;
 use std::boxed::Box;
 use std::vec::Vec;
 
@@ -54,9 +55,7 @@ impl Scaled {
         match (self.fraction == 0.0, other.fraction == 0.0) {
             (true, _) => 0.0,
             (false, true) => fraction,
-            (false, false) => {
-                Self { fraction, exponent: self.exponent - other.exponent }.to_f64()
-            }
+            (false, false) => Self { fraction, exponent: self.exponent - other.exponent }.to_f64(),
         }
     }
 
@@ -66,6 +65,16 @@ impl Scaled {
         let whole = f64::from(self.exponent - other.exponent);
         (self.fraction / other.fraction).log2() + whole
     }
+}
+
+/// The lanes of a chunk as one.
+pub(super) fn fold(mut lanes: [f64; ERROR_LANES]) -> f64 {
+    for half in [4, 2, 1] {
+        for i in 0..half {
+            lanes[i] += lanes[i + half];
+        }
+    }
+    lanes[0]
 }
 
 /// x · 2^exponent.
