@@ -216,8 +216,7 @@ fn ulps_of_scaled_codes_are_one() {
     for scale_inv in (1..=300_u16).map(f32::from).chain((0..2000).map(random)) {
         let options = options(E4M3).scale_inv(scale_inv);
         for code in [1, 7, 8, 9, 15, 16, 55, 56, 57, 64, 112, 125] {
-            let [y, x] =
-                [code, code + 1].map(|code| E4M3.decode_f64(code) * f64::from(scale_inv));
+            let [y, x] = [code, code + 1].map(|code| E4M3.decode_f64(code) * f64::from(scale_inv));
             let ulps = Metrics::of(&[x], &[y], &options).unwrap().max_ulps.value;
             assert!((ulps - 1.0).abs() < 1e-15, "{scale_inv:e} {code} {ulps}");
         }
