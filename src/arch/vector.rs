@@ -61,6 +61,7 @@ pub(crate) struct ErrorRule {
 
 /// Figures of errors by lane, element i of a chunk in lane i mod 8.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(align(64))]
 pub(crate) struct ErrorLanes {
     pub error: [f64; ERROR_LANES],
     pub relative: [f64; ERROR_LANES],
