@@ -71,6 +71,11 @@ fn main() {
                 let options = options.histogram(true);
                 std::hint::black_box(Metrics::of(&d.actual, &d.expected, &options).ok());
             }));
+            entries.push(entry("f32 with magnitudes", 12.0, move |d| {
+                let magnitudes = &d.expected;
+                let metrics = Metrics::of_product(&d.actual, &d.expected, magnitudes, &options);
+                std::hint::black_box(metrics.ok());
+            }));
             for granularity in [Granularity::Row, Granularity::BLOCK_1X32] {
                 entries.push(entry(&format!("f32 by {granularity}"), 8.0, move |d| {
                     let [actual, expected] = [&d.actual, &d.expected]

@@ -208,6 +208,21 @@ fn a_scale_moves_the_format() {
     assert_eq!(plain.saturated, 0);
 }
 
+/// Powers of two times a scale are in the binade that they begin, though 49 · fl(1 / 49) is below 1.
+#[test]
+fn ulps_of_scaled_codes_are_one() {
+    let stream = RandomStream { seed: 5, ..RandomStream::default() };
+    let random = |i| f32::from_bits(0x3000_0000 + (stream.word(i) & 0x1fff_ffff));
+    for scale_inv in (1..=300_u16).map(f32::from).chain((0..2000).map(random)) {
+        let options = options(E4M3).scale_inv(scale_inv);
+        for code in [1, 7, 8, 9, 15, 16, 55, 56, 57, 64, 112, 125] {
+            let [y, x] = [code, code + 1].map(|code| E4M3.decode_f64(code) * f64::from(scale_inv));
+            let ulps = Metrics::of(&[x], &[y], &options).unwrap().max_ulps.value;
+            assert!((ulps - 1.0).abs() < 1e-15, "{scale_inv:e} {code} {ulps}");
+        }
+    }
+}
+
 #[test]
 fn counts_by_hand() {
     let (nan, inf) = (f32::NAN, f32::INFINITY);
@@ -264,6 +279,12 @@ fn no_infinity_comes_of_finite_numbers() {
     assert_eq!(metrics.max_relative, Worst { value: 2_f64.powi(1000), index: Some(1) });
     assert_eq!((metrics.cosine(), metrics.calc_diff()), (-1.0, 2.0));
     assert!((metrics.normwise_relative() - 2.0).abs() < 1e-15);
+
+    // Quotients beyond f64 are its largest number: no y and no magnitude is 0.
+    let far = Metrics::of_product(&[1e300], &[1e-300], &[1e-300], &options(F32)).unwrap();
+    assert_eq!(far.normwise_relative(), f64::MAX);
+    assert_eq!(far.normwise_backward(), Some(f64::MAX));
+    assert_eq!(far.componentwise_backward().unwrap().value, f64::MAX);
 
     let tiny = Metrics::of(&[3e-320, 4e-320], &[3e-320, 0.0], &options(F32)).unwrap();
     assert_eq!((tiny.max_abs.index, tiny.from_zero), (Some(1), 1));

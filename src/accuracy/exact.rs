@@ -1,11 +1,23 @@
-//! Sums without rounding: a whole number of 64-bit limbs, as many as there is need for.
+//! Sums without rounding: one f64 while that is all, then a whole number of 64-bit limbs, as many as
+//! there is need for.
 
+use super::histogram::exponent;
+use crate::arch::vector::ERROR_LANES;
+use std::boxed::Box;
 use std::vec::Vec;
+
+/// A sum. Sums of one chunk, of which there may be millions, are a number each and no more.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Exact {
+    /// The only term; 0 where there are limbs.
+    one: f64,
+    limbs: Option<Box<Limbs>>,
+}
 
 /// Σ limbs\[i\] · 2^(64 (low + i)) in two's complement, of any size; no limb more than it takes, so
 /// equal sums are equal records, whatever was added in whatever order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Exact {
+struct Limbs {
     low: i32,
     limbs: Vec<u64>,
 }
@@ -36,12 +48,15 @@ impl Scaled {
         Self { fraction: self.fraction / n.max(1) as f64, ..self }
     }
 
-    /// The quotient of two: 0 if this is 0, infinite if only the other is.
+    /// The quotient of two: 0 if this is 0, infinite if only the other is, else at most the largest
+    /// f64 in magnitude.
     pub fn per(self, other: Self) -> f64 {
-        if self.fraction == 0.0 {
-            return 0.0;
+        let fraction = self.fraction / other.fraction;
+        match (self.fraction == 0.0, other.fraction == 0.0) {
+            (true, _) => 0.0,
+            (false, true) => fraction,
+            (false, false) => Self { fraction, exponent: self.exponent - other.exponent }.to_f64(),
         }
-        scale(self.fraction / other.fraction, self.exponent - other.exponent)
     }
 
     /// The quotient's logarithm to base 2.
@@ -50,6 +65,16 @@ impl Scaled {
         let whole = f64::from(self.exponent - other.exponent);
         (self.fraction / other.fraction).log2() + whole
     }
+}
+
+/// The lanes of a chunk as one.
+pub(super) fn fold(mut lanes: [f64; ERROR_LANES]) -> f64 {
+    for half in [4, 2, 1] {
+        for i in 0..half {
+            lanes[i] += lanes[i + half];
+        }
+    }
+    lanes[0]
 }
 
 /// x · 2^exponent.
@@ -63,9 +88,71 @@ pub(super) fn scale(mut x: f64, mut exponent: i32) -> f64 {
     x
 }
 
+impl PartialEq for Exact {
+    /// Whether the sums are equal, whatever they are of.
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.limbs, &other.limbs) {
+            (None, None) => self.one == other.one,
+            (Some(limbs), Some(others)) => limbs == others,
+            (Some(limbs), None) => **limbs == Limbs::of(other.one),
+            (None, Some(others)) => Limbs::of(self.one) == **others,
+        }
+    }
+}
+
 impl Exact {
     /// Adds x · 2^shift; x is finite.
     pub fn add(&mut self, x: f64, shift: i32) {
+        if self.one == 0.0 && shift == 0 && self.limbs.is_none() {
+            self.one = x;
+        } else if x != 0.0 {
+            self.limbs().add(x, shift);
+        }
+    }
+
+    /// Adds a sum.
+    pub fn merge(&mut self, other: &Self) {
+        match &other.limbs {
+            Some(limbs) => self.limbs().merge(limbs),
+            None => self.add(other.one, 0),
+        }
+    }
+
+    /// This as limbs.
+    fn limbs(&mut self) -> &mut Limbs {
+        let one = std::mem::take(&mut self.one);
+        let limbs = self.limbs.get_or_insert_default();
+        limbs.add(one, 0);
+        limbs
+    }
+
+    /// The sum, rounded once to nearest even.
+    pub fn value(&self) -> Scaled {
+        match &self.limbs {
+            Some(limbs) => limbs.value(),
+            None if self.one == 0.0 => Scaled { fraction: 0.0, exponent: 0 },
+            None => {
+                let exponent = exponent(self.one) - 63;
+                Scaled { fraction: scale(self.one, -exponent), exponent }
+            }
+        }
+    }
+
+    /// The nearest f64, at most the largest in magnitude.
+    pub fn to_f64(&self) -> f64 {
+        self.value().to_f64()
+    }
+}
+
+impl Limbs {
+    fn of(x: f64) -> Self {
+        let mut limbs = Self::default();
+        limbs.add(x, 0);
+        limbs
+    }
+
+    /// Adds x · 2^shift; x is finite.
+    fn add(&mut self, x: f64, shift: i32) {
         let bits = x.to_bits();
         let (field, fraction) = ((bits >> 52 & 2047) as i32, bits & (u64::MAX >> 12));
         let significand = if field == 0 { fraction } else { fraction | 1 << 52 };
@@ -79,7 +166,7 @@ impl Exact {
     }
 
     /// Adds a sum.
-    pub fn merge(&mut self, other: &Self) {
+    fn merge(&mut self, other: &Self) {
         self.add_limbs(other.low, &other.limbs, other.sign(), false);
     }
 
@@ -130,7 +217,7 @@ impl Exact {
     }
 
     /// The sum, rounded once to nearest even.
-    pub fn value(&self) -> Scaled {
+    fn value(&self) -> Scaled {
         let negative = self.sign() != 0;
         let mut carry = u64::from(negative);
         let magnitude = |limb: &u64| {
@@ -150,11 +237,6 @@ impl Exact {
         let fraction = ((wide >> 64) as u64 | u64::from(rest)) as f64;
         let exponent = 64 * (self.low + top as i32) - zeros as i32;
         Scaled { fraction: if negative { -fraction } else { fraction }, exponent }
-    }
-
-    /// The nearest f64, at most the largest in magnitude.
-    pub fn to_f64(&self) -> f64 {
-        self.value().to_f64()
     }
 }
 
@@ -180,6 +262,21 @@ mod tests {
         assert_eq!(sum(&[(f64::MAX, 0); 4]).value().over(4).to_f64(), f64::MAX);
         assert_eq!(sum(&[(1.0, -64), (-1.0, 0)]).to_f64(), -1.0);
         assert_eq!(sum(&[(1.0, -3), (-1.0, 0)]).to_f64(), -0.875);
+    }
+
+    /// A sum of one term is the same record of its limbs.
+    #[test]
+    fn one_term_is_its_limbs() {
+        for x in [1.0, -1.5, 3e-310, 5e-324, f64::MAX, f64::MIN, 0.0, -0.0, 1e-200, f64::EPSILON] {
+            let (one, limbs) = (sum(&[(x, 0)]), sum(&[(1.0, 0), (x, 0), (-1.0, 0)]));
+            assert!(one.limbs.is_none() && limbs.limbs.is_some());
+            assert_eq!((&one, &limbs), (&limbs, &one));
+            assert_eq!((one.value(), one.to_f64()), (limbs.value(), x));
+            assert_ne!(one, sum(&[(1.0, 0), (x, 0)]));
+            let mut merged = limbs.clone();
+            merged.merge(&one);
+            assert_eq!(merged, sum(&[(x, 1)]));
+        }
     }
 
     /// Against 128-bit integers.
@@ -224,7 +321,7 @@ mod tests {
         });
         assert_eq!(up, down);
         assert_eq!(up, joined);
-        assert!(up.limbs.len() > 10, "{up:?}");
+        assert!(up.limbs.as_ref().unwrap().limbs.len() > 10, "{up:?}");
     }
 
     #[test]
@@ -236,5 +333,6 @@ mod tests {
         assert_eq!(sum(&[(2.0, -2001)]).value().sqrt().to_f64(), 2.0_f64.powi(-1000));
         let zero = Exact::default().value();
         assert_eq!((zero.per(a), zero.to_f64(), a.per(zero)), (0.0, 0.0, f64::INFINITY));
+        assert_eq!((zero.per(zero), a.per(sum(&[(-1.0, 0)]).value())), (0.0, f64::MIN));
     }
 }

@@ -1,7 +1,7 @@
 //! Errors by the exponent of the expected value.
 
-use super::exact::Exact;
-use std::vec;
+use super::exact::{Exact, fold};
+use crate::arch::vector::{ERROR_FIELDS, ErrorBin, ErrorBins};
 use std::vec::Vec;
 
 /// ⌊log2 |x|⌋ of a number that is neither zero nor NaN nor infinite.
@@ -33,7 +33,8 @@ pub struct Bin {
     pub sum_squares: f64,
 }
 
-/// Errors by the exponent of the expected value, one [`Bin`] for each that occurs.
+/// Errors by the exponent of the expected value, one [`Bin`] for each that occurs: of the pairs that
+/// are compared. Sums are those of [`Metrics`](super::Metrics), lane by lane.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Histogram {
     /// In ascending order of keys.
@@ -42,8 +43,6 @@ pub struct Histogram {
 
 /// The key of expected zeros: below every exponent.
 const ZERO: i32 = -1075;
-/// Keys from that of zeros on.
-const KEYS: usize = 1075 + 1024;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Sums {
@@ -97,41 +96,32 @@ fn key(y: f64) -> i32 {
     if y == 0.0 { ZERO } else { exponent(y) }
 }
 
-/// The bins of a chunk, its squares added in f64 in order.
+/// The bins of a chunk.
 #[derive(Clone, Debug)]
-pub(super) struct ChunkBins {
-    bins: Vec<(u64, f64, f64)>,
-    /// The keys that occur, from first to last.
-    used: (usize, usize),
-}
+pub(super) struct ChunkBins(pub ErrorBins);
 
 impl ChunkBins {
     pub fn new() -> Self {
-        Self { bins: vec![(0, 0.0, 0.0); KEYS], used: (KEYS, 0) }
-    }
-
-    #[inline]
-    pub fn add(&mut self, y: f64, error: f64) {
-        let at = (key(y) - ZERO) as usize;
-        let (count, max, squares) = &mut self.bins[at];
-        *count += 1;
-        *max = max.max(error);
-        *squares += error * error;
-        self.used = (self.used.0.min(at), self.used.1.max(at + 1));
+        Self(ErrorBins::new())
     }
 
     /// Moves what is here to a histogram.
     pub fn flush(&mut self, to: &mut Histogram) {
-        for at in self.used.0..self.used.1 {
-            let (count, max, squares) = std::mem::take(&mut self.bins[at]);
+        let ErrorBins { bins, low, high } = &mut self.0;
+        // Of pairs that are not odd, y is 0 or a normal number. Odd ones are added alone.
+        for field in std::iter::once(0).chain(*low..=*high) {
+            let bin = &mut bins[field as usize];
+            let count: u32 = bin.counts.iter().sum();
             if count > 0 {
-                let sums = to.at(at as i32 + ZERO);
-                sums.count += count;
-                sums.max = sums.max.max(max);
-                sums.squares.add(squares, 0);
+                let ErrorBin { squares, max, .. } = std::mem::take(bin);
+                let sums = to.at(if field == 0 { ZERO } else { field as i32 - 1023 });
+                sums.count += u64::from(count);
+                sums.max = max.iter().fold(sums.max, |most, max| most.max(*max));
+                sums.squares.add(fold(squares), 0);
             }
         }
-        self.used = (KEYS, 0);
+        bins[ERROR_FIELDS - 1] = ErrorBin::default();
+        (*low, *high) = (1023, 1023);
     }
 }
 

@@ -1,11 +1,11 @@
 //! Pairs as they come: chunks, lanes, and the pairs that f64 does not hold the squares of.
 
-use super::exact::{Exact, scale};
+use super::exact::{Exact, fold, scale};
 use super::histogram::{ChunkBins, exponent};
 use super::metrics::{Backward, Metrics, Worst};
 use super::numbers::{Numbers, Room};
 use crate::arch::Isa;
-use crate::arch::vector::{ERROR_LANES, ErrorLanes, ErrorRule};
+use crate::arch::vector::{BackwardLanes, ERROR_LANES, ErrorLanes, ErrorRule};
 use crate::error::{Error, Result};
 use crate::format::FormatSpec;
 use crate::slice::parallel::{join, parts};
@@ -71,9 +71,11 @@ impl CompareOptions {
             let rounded = f64::from(x as f32 * scale_inv);
             if *scale_inv == 1.0 { x } else { rounded }
         };
-        let units = 1.0 / f64::from(*scale_inv);
+        let scale_inv = f64::from(*scale_inv);
+        let units = 1.0 / scale_inv;
         ErrorRule {
-            units,
+            // Codes that are powers of two must not come out below them: 49 · (1 / 49) is.
+            units: if scale_inv * units < 1.0 { units.next_up() } else { units },
             low: power(spec.emin()),
             high: power(spec.emax()),
             steps: units * power(spec.man_bits() as i32 - 1),
@@ -108,8 +110,7 @@ pub struct Meter {
     /// Odd pairs of the chunk that were looked at.
     odd: u64,
     bins: Option<ChunkBins>,
-    /// Squares of errors and magnitudes of the chunk.
-    backward: [[f64; ERROR_LANES]; 2],
+    backward: BackwardLanes,
     rooms: [Room; 3],
 }
 
@@ -123,7 +124,7 @@ impl Meter {
             lanes: ErrorLanes::default(),
             odd: 0,
             bins: options.histogram.then(ChunkBins::new),
-            backward: Default::default(),
+            backward: BackwardLanes::default(),
             rooms: Default::default(),
         }
     }
@@ -237,17 +238,23 @@ impl Meter {
             let (first, kernels) = (self.metrics.count, self.options.isa.kernels());
             let lane = first as usize % ERROR_LANES;
             if x.wide() || y.wide() {
-                let (x, y) = (x.doubles(here, x_room), y.doubles(here, y_room));
+                let (x, y) = (x.doubles(kernels, here, x_room), y.doubles(kernels, here, y_room));
                 kernels.errors_f64(x, y, lane, &self.rule, &mut self.lanes);
+                if let Some(ChunkBins(bins)) = &mut self.bins {
+                    kernels.error_bins_f64(x, y, lane, bins);
+                }
                 self.look::<true, _>(x, y);
             } else {
                 let (x, y) = (x.singles(kernels, here, x_room), y.singles(kernels, here, y_room));
                 kernels.errors(x, y, lane, &self.rule, &mut self.lanes);
+                if let Some(ChunkBins(bins)) = &mut self.bins {
+                    kernels.error_bins(x, y, lane, bins);
+                }
                 self.look::<false, _>(x, y);
             }
             if let Some(m) = m {
-                let (x, y) = (x.doubles(here, x_room), y.doubles(here, y_room));
-                self.look_back(x, y, m.doubles(here, m_room));
+                let (x, y) = (x.doubles(kernels, here, x_room), y.doubles(kernels, here, y_room));
+                self.look_back(x, y, m.doubles(kernels, here, m_room));
             }
             self.metrics.count += here.1 as u64;
             if self.metrics.count.is_multiple_of(CHUNK as u64) {
@@ -260,36 +267,26 @@ impl Meter {
 
     /// Finds what the kernel noticed in these pairs.
     fn look<const WIDE: bool, T: Copy + Into<f64>>(&mut self, x: &[T], y: &[T]) {
-        let first = self.metrics.count;
-        let pairs = x.iter().zip(y).map(|(x, y)| ((*x).into(), (*y).into()));
-        let pairs = (first..).zip(pairs);
-        let plain = || {
-            pairs
-                .clone()
-                .filter(|(_, (x, y))| ErrorRule::plain::<WIDE>(*x, *y))
-                .map(|(index, (x, y)): (u64, (f64, f64))| (index, (x - y).abs(), y))
+        let (first, rule) = (self.metrics.count, self.rule);
+        let pair = |i: usize| -> (f64, f64) { (x[i].into(), y[i].into()) };
+        let figure = |i: usize, figure: &dyn Fn(f64, f64) -> f64| {
+            let (x, y) = pair(i);
+            if ErrorRule::plain::<WIDE>(x, y) { figure((x - y).abs(), y) } else { 0.0 }
         };
         let Metrics { max_abs, max_relative, max_ulps, .. } = &mut self.metrics;
-        let rule = self.rule;
-        let find = |worst: &mut Worst, lanes: &[f64], figure: &dyn Fn(f64, f64) -> f64| {
-            let most = lanes.iter().fold(0.0_f64, |most, x| most.max(*x));
-            if most > worst.value {
-                let mut found = plain().filter(|(_, error, y)| figure(*error, *y) == most);
-                let index = found.next().map(|(index, ..)| index);
-                *worst = Worst { value: most, index };
-            }
-        };
-        find(max_abs, &self.lanes.max_error, &|error, _| error);
-        find(max_relative, &self.lanes.max_relative, &ErrorRule::relative);
-        find(max_ulps, &self.lanes.max_ulps, &|error, y| rule.ulps(error, y));
-        if let Some(bins) = &mut self.bins {
-            plain().for_each(|(_, error, y)| bins.add(y, error));
-        }
+        let ErrorLanes { max_error, max_relative: relative, max_ulps: ulps, .. } = &self.lanes;
+        find(max_abs, max_error, first, x.len(), |i| figure(i, &|error, _| error));
+        find(max_relative, relative, first, x.len(), |i| figure(i, &ErrorRule::relative));
+        find(max_ulps, ulps, first, x.len(), |i| figure(i, &|error, y| rule.ulps(error, y)));
         let odd = self.lanes.odd.iter().sum();
         if odd > self.odd {
             self.odd = odd;
-            let is_odd = |(_, (x, y)): &(u64, (f64, f64))| !ErrorRule::plain::<WIDE>(*x, *y);
-            pairs.filter(is_odd).for_each(|(index, (x, y))| self.look_at_odd(index, x, y));
+            for (index, i) in (first..).zip(0..x.len()) {
+                let (x, y) = pair(i);
+                if !ErrorRule::plain::<WIDE>(x, y) {
+                    self.look_at_odd(index, x, y);
+                }
+            }
         }
     }
 
@@ -341,20 +338,26 @@ impl Meter {
 
     fn look_back(&mut self, x: &[f64], y: &[f64], m: &[f64]) {
         let Some(backward) = &mut self.metrics.backward else { return };
-        let first = self.metrics.count;
+        let (first, kernels) = (self.metrics.count, self.options.isa.kernels());
+        let lanes = &mut self.backward;
+        let before: u64 = lanes.odd.iter().sum();
+        kernels.backward(x, y, m, first as usize % ERROR_LANES, lanes);
+        let ratio = |i: usize| match (x[i] - y[i]).abs() {
+            error if error == 0.0 || !ErrorRule::plain_beside(x[i], y[i], m[i]) => 0.0,
+            error => error / m[i].abs(),
+        };
+        find(&mut backward.worst, &lanes.max, first, x.len(), ratio);
+        if lanes.odd.iter().sum::<u64>() == before {
+            return;
+        }
         for (index, ((x, y), m)) in (first..).zip(x.iter().zip(y).zip(m)) {
-            if !(x.is_finite() && y.is_finite() && m.is_finite()) {
+            let finite = x.is_finite() && y.is_finite() && m.is_finite();
+            if !finite || ErrorRule::plain_beside(*x, *y, *m) {
                 continue;
             }
             let (error, shift) = difference(*x, *y);
             let ratio = if error == 0.0 { 0.0 } else { scale(error / m.abs(), shift) };
             backward.worst.see(if *m == 0.0 { ratio } else { ratio.min(f64::MAX) }, index);
-            let lane = index as usize % ERROR_LANES;
-            if ErrorRule::plain::<true>(*x, *y) && ErrorRule::plain::<true>(*m, 0.0) {
-                self.backward[0][lane] += error * error;
-                self.backward[1][lane] += m * m;
-                continue;
-            }
             let (square, twice) = product(error, error);
             backward.error_squares.add(square, twice + 2 * shift);
             let (square, twice) = product(*m, *m);
@@ -364,28 +367,28 @@ impl Meter {
 
     /// Adds the chunk's lanes to the sums.
     fn end_chunk(&mut self) {
-        let lanes = std::mem::take(&mut self.lanes);
-        let metrics = &mut self.metrics;
+        let (lanes, metrics) = (&self.lanes, &mut self.metrics);
         for (sum, lanes) in metrics.sums.each().into_iter().zip([
-            lanes.error,
-            lanes.relative,
-            lanes.ulps,
-            lanes.error_squares,
-            lanes.actual_squares,
-            lanes.expected_squares,
-            lanes.products,
+            &lanes.error,
+            &lanes.relative,
+            &lanes.ulps,
+            &lanes.error_squares,
+            &lanes.actual_squares,
+            &lanes.expected_squares,
+            &lanes.products,
         ]) {
-            sum.add(fold(lanes), 0);
+            sum.add(fold(*lanes), 0);
         }
         let [odd, zeros, flushed, from_zero, saturated, subnormal] = [
-            lanes.odd,
-            lanes.zeros,
-            lanes.flushed,
-            lanes.from_zero,
-            lanes.saturated,
-            lanes.subnormal,
+            &lanes.odd,
+            &lanes.zeros,
+            &lanes.flushed,
+            &lanes.from_zero,
+            &lanes.saturated,
+            &lanes.subnormal,
         ]
         .map(|lanes| lanes.iter().sum::<u64>());
+        self.lanes = ErrorLanes::default();
         metrics.zeros += zeros - odd;
         metrics.flushed += flushed;
         metrics.from_zero += from_zero;
@@ -397,10 +400,12 @@ impl Meter {
         if let (Some(bins), Some(histogram)) = (&mut self.bins, &mut metrics.histogram) {
             bins.flush(histogram);
         }
-        let [errors, magnitudes] = std::mem::take(&mut self.backward).map(fold);
-        if let Some(Backward { error_squares, magnitude_squares, .. }) = &mut metrics.backward {
-            error_squares.add(errors, 0);
-            magnitude_squares.add(magnitudes, 0);
+        if let Some(Backward { error_squares, magnitude_squares, .. }) =
+            metrics.backward.as_deref_mut()
+        {
+            let BackwardLanes { errors, magnitudes, .. } = std::mem::take(&mut self.backward);
+            error_squares.add(fold(errors), 0);
+            magnitude_squares.add(fold(magnitudes), 0);
         }
     }
 }
@@ -412,14 +417,27 @@ fn same(what: &'static str, expected: &Numbers<'_>, got: &Numbers<'_>) -> Result
     if expected == got { Ok(()) } else { Err(Error::Length { what, expected, got }) }
 }
 
-/// The lanes of a chunk as one.
-fn fold(mut lanes: [f64; ERROR_LANES]) -> f64 {
-    for half in [4, 2, 1] {
-        for i in 0..half {
-            lanes[i] += lanes[i + half];
-        }
+/// Takes the largest of the lanes if it is new, and finds the first of `n` pairs that has it; pair 0
+/// is number `first` of all.
+#[inline]
+fn find(
+    worst: &mut Worst,
+    lanes: &[f64; ERROR_LANES],
+    first: u64,
+    n: usize,
+    figure: impl Fn(usize) -> f64,
+) {
+    let most = lanes.iter().fold(0.0_f64, |most, x| most.max(*x));
+    if most <= worst.value {
+        return;
     }
-    lanes[0]
+    let of_lane = |(lane, _): (usize, &f64)| {
+        let begin = (lane + ERROR_LANES - first as usize % ERROR_LANES) % ERROR_LANES;
+        (begin..n).step_by(ERROR_LANES).find(|i| figure(*i) == most)
+    };
+    let have_it = lanes.iter().enumerate().filter(|(_, x)| **x == most);
+    let at = have_it.filter_map(of_lane).min();
+    *worst = Worst { value: most, index: at.map(|at| first + at as u64) };
 }
 
 /// |x − y| = fraction · 2^shift of finite numbers, rounded once, where f64 does not hold it too.

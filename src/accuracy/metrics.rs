@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::scale::Granularity;
 use crate::slice::parallel::{join, parts};
 use crate::tensor::MatRef;
+use std::boxed::Box;
 use std::fmt;
 use std::vec::Vec;
 
@@ -114,7 +115,7 @@ pub struct Metrics {
     /// The largest |x − y| / ulp(y).
     pub max_ulps: Worst,
     pub(super) sums: Sums,
-    pub(super) backward: Option<Backward>,
+    pub(super) backward: Option<Box<Backward>>,
     pub(super) histogram: Option<Histogram>,
 }
 
@@ -222,7 +223,6 @@ impl Metrics {
         let mut groups = Vec::new();
         let no_memory = |_| Error::Memory { what: "metrics", elements };
         groups.try_reserve_exact(elements).map_err(no_memory)?;
-        groups.resize(elements, Self::default());
         let (high, wide) = granularity.block(rows, cols);
         let across = granularity.grid(rows, cols).1.max(1);
         let one = |group: usize, meter: &mut Meter| {
@@ -232,8 +232,12 @@ impl Metrics {
             meter.add_all(&actual.into(), &expected.into(), None);
             meter.take()
         };
-        if rows * cols > 0 {
-            let parts = parts(rows * cols, options.threads_asked());
+        let parts = parts(rows * cols, options.threads_asked());
+        if parts == 1 {
+            let mut meter = Meter::new(options);
+            groups.extend((0..elements).map(|group| one(group, &mut meter)));
+        } else {
+            groups.resize(elements, Self::default());
             fill(parts, 0, &mut groups, &|| Meter::new(options), &one);
         }
         Ok(groups)
@@ -345,7 +349,7 @@ impl Metrics {
     /// None if no magnitudes were given.
     #[must_use]
     pub fn normwise_backward(&self) -> Option<f64> {
-        let Backward { error_squares, magnitude_squares, .. } = self.backward.as_ref()?;
+        let Backward { error_squares, magnitude_squares, .. } = self.backward.as_deref()?;
         Some(error_squares.value().sqrt().per(magnitude_squares.value().sqrt()))
     }
 

@@ -82,7 +82,7 @@ impl<'a> Numbers<'a> {
         &self,
         kernels: &Kernels,
         (at, len): (usize, usize),
-        room: &'b mut Room,
+        Room { singles, .. }: &'b mut Room,
     ) -> &'b [f32]
     where
         'a: 'b,
@@ -90,8 +90,8 @@ impl<'a> Numbers<'a> {
         if let Kind::Values(Values::F32(values)) = self.0 {
             return &values[at..at + len];
         }
-        room.singles.resize(len, 0.0);
-        let dst = &mut room.singles[..];
+        singles.resize(len, 0.0);
+        let dst = &mut singles[..];
         match self.0 {
             Kind::Values(values) => read(values, kernels, at, dst),
             Kind::Codes(spec, codes) => {
@@ -111,29 +111,39 @@ impl<'a> Numbers<'a> {
     }
 
     /// `len` of them from `at` on.
-    pub(super) fn doubles<'b>(&self, (at, len): (usize, usize), room: &'b mut Room) -> &'b [f64]
+    pub(super) fn doubles<'b>(
+        &self,
+        kernels: &Kernels,
+        (at, len): (usize, usize),
+        room: &'b mut Room,
+    ) -> &'b [f64]
     where
         'a: 'b,
     {
         if let Kind::Values(Values::F64(values)) = self.0 {
             return &values[at..at + len];
         }
-        room.doubles.resize(len, 0.0);
-        let dst = &mut room.doubles[..];
-        let fill = |values: Values<'_>, start: usize, stride: usize, dst: &mut [f64]| {
-            for (i, value) in dst.iter_mut().enumerate() {
-                *value = values.get_f64(start + i * stride);
-            }
-        };
+        let mut doubles = std::mem::take(&mut room.doubles);
+        doubles.resize(len, 0.0);
+        let dst = &mut doubles[..];
         match self.0 {
-            Kind::Values(values) => fill(values, at, 1, dst),
-            Kind::Codes(spec, codes) => {
+            Kind::Codes(spec, codes) if self.wide() => {
                 // Neither length nor width is wrong.
                 let _ = decode(&spec, &codes[at..at + len], &mut *dst, &alone());
             }
-            Kind::Matrix(matrix) => by_rows(&matrix, at, dst, fill),
+            Kind::Matrix(matrix) if self.wide() => {
+                by_rows(&matrix, at, dst, |values, start, stride, dst| {
+                    for (i, value) in dst.iter_mut().enumerate() {
+                        *value = values.get_f64(start + i * stride);
+                    }
+                });
+            }
+            Kind::Values(_) | Kind::Codes(..) | Kind::Matrix(_) => {
+                kernels.f32_to_f64(self.singles(kernels, (at, len), room), dst);
+            }
         }
-        dst
+        room.doubles = doubles;
+        &room.doubles
     }
 }
 

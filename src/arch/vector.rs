@@ -7,6 +7,8 @@
 
 use super::Kernels;
 use half::bf16;
+use std::vec;
+use std::vec::Vec;
 
 /// The mean of a row, and one over its standard deviation.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -42,13 +44,14 @@ pub(crate) const ERROR_LANES: usize = 8;
 /// What errors are measured by.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct ErrorRule {
-    /// What |y| is multiplied by before its exponent is taken.
+    /// What |y| is multiplied by before its exponent is taken: 1 / `scale_inv`, rounded such that
+    /// powers of two times that scale do not come out below themselves.
     pub units: f64,
     /// The smallest normal number of the format.
     pub low: f64,
     /// The format's largest power of two.
     pub high: f64,
-    /// `units` · 2^(man_bits − 1).
+    /// 2^(man_bits − 1) / `scale_inv`.
     pub steps: f64,
     /// The magnitude at which a value is saturated.
     pub limit: f64,
@@ -58,6 +61,7 @@ pub(crate) struct ErrorRule {
 
 /// Figures of errors by lane, element i of a chunk in lane i mod 8.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(align(64))]
 pub(crate) struct ErrorLanes {
     pub error: [f64; ERROR_LANES],
     pub relative: [f64; ERROR_LANES],
@@ -76,6 +80,45 @@ pub(crate) struct ErrorLanes {
     pub from_zero: [u64; ERROR_LANES],
     pub saturated: [u64; ERROR_LANES],
     pub subnormal: [u64; ERROR_LANES],
+}
+
+/// Backward errors by lane: squares of errors and of magnitudes, the largest quotients.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct BackwardLanes {
+    pub errors: [f64; ERROR_LANES],
+    pub magnitudes: [f64; ERROR_LANES],
+    pub max: [f64; ERROR_LANES],
+    /// Triples that are in none of these: of something not finite, or whose squares f64 does not hold.
+    pub odd: [u64; ERROR_LANES],
+}
+
+/// Exponent fields of f64, of which the last is that of NaN and infinities.
+pub(crate) const ERROR_FIELDS: usize = 2048;
+
+/// The errors of pairs whose expected value has one exponent field, element i of a chunk in lane
+/// i mod 8.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ErrorBin {
+    pub squares: [f64; ERROR_LANES],
+    pub max: [f64; ERROR_LANES],
+    pub counts: [u32; ERROR_LANES],
+}
+
+/// One for each exponent field of f64. Odd pairs are in the last.
+#[derive(Clone, Debug)]
+pub(crate) struct ErrorBins {
+    /// [`ERROR_FIELDS`] of them.
+    pub bins: Vec<ErrorBin>,
+    /// No field that occurs is below, but 0.
+    pub low: i64,
+    /// Nor above, but that of odd pairs.
+    pub high: i64,
+}
+
+impl ErrorBins {
+    pub fn new() -> Self {
+        Self { bins: vec![ErrorBin::default(); ERROR_FIELDS], low: 1023, high: 1023 }
+    }
 }
 
 /// Hands the list of kernels to a macro of this module, after `args`: name, module of `generic`,
@@ -117,6 +160,12 @@ macro_rules! each_vector_kernel {
             errors errors(x: &[f32], y: &[f32], first: usize, rule: &ErrorRule, lanes: &mut ErrorLanes);
             /// The same of f64.
             errors_f64 errors(x: &[f64], y: &[f64], first: usize, rule: &ErrorRule, lanes: &mut ErrorLanes);
+            /// Adds how far x is from y to the bins of y's exponents.
+            error_bins errors(x: &[f32], y: &[f32], first: usize, bins: &mut ErrorBins);
+            /// The same of f64.
+            error_bins_f64 errors(x: &[f64], y: &[f64], first: usize, bins: &mut ErrorBins);
+            /// Adds how far x is from y, beside magnitudes m.
+            backward errors(x: &[f64], y: &[f64], m: &[f64], first: usize, lanes: &mut BackwardLanes);
         }
     };
 }
@@ -153,7 +202,9 @@ macro_rules! compile_vectors {
     ) => {
         mod vectors {
             use $crate::arch::generic::{errors, norm, pointwise, reduce, softmax};
-            use $crate::arch::vector::{AdamWStep, ErrorLanes, ErrorRule, RowMoments, Vectors};
+            use $crate::arch::vector::{
+                AdamWStep, BackwardLanes, ErrorBins, ErrorLanes, ErrorRule, RowMoments, Vectors,
+            };
             use half::bf16;
 
             pub(in crate::arch) const VECTORS: Vectors = Vectors { $($name),* };

@@ -4,12 +4,20 @@
 //! finite, or so large or small that f64 could not hold its squares) adds nothing but to the count
 //! of these: the caller looks at it alone.
 
-use super::super::vector::{ERROR_LANES, ErrorLanes, ErrorRule};
+use super::super::vector::{
+    BackwardLanes, ERROR_FIELDS, ERROR_LANES, ErrorBins, ErrorLanes, ErrorRule,
+};
 
 /// What a magnitude is at least, unless it is 0: 2^-400. No f32 and no difference of two is below.
 const LEAST: f64 = f64::from_bits((1023 - 400) << 52);
 /// What a magnitude is below: 2^500.
 const MOST: f64 = f64::from_bits((1023 + 500) << 52);
+/// Pairs whose exponents are found before they are counted: whole groups of lanes.
+const BLOCK: usize = 64;
+/// The exponent field of 1.
+const ONE: i64 = 1023;
+/// That of odd pairs.
+const ODD: i64 = 2047;
 /// Relative errors and those in ulps are at most this: 2^1000.
 const CAP: f64 = f64::from_bits((1023 + 1000) << 52);
 
@@ -36,6 +44,12 @@ impl ErrorRule {
     pub(crate) fn plain<const WIDE: bool>(x: f64, y: f64) -> bool {
         let error = (x - y).abs();
         if WIDE { held(x.abs()) & held(y.abs()) & held(error) } else { error < f64::INFINITY }
+    }
+
+    /// Whether a pair and its magnitude are not odd.
+    #[inline(always)]
+    pub(crate) fn plain_beside(x: f64, y: f64, m: f64) -> bool {
+        Self::plain::<true>(x, y) & held(m.abs())
     }
 
     /// error / |y|, at most 2^1000; 0 where y is.
@@ -71,16 +85,14 @@ fn run<const WIDE: bool, T: Copy + Into<f64>>(
     }
     let (xs, x_tail) = x[head..].as_chunks::<ERROR_LANES>();
     let (ys, y_tail) = y[head..].as_chunks::<ERROR_LANES>();
-    let mut lanes = *out;
     for (x, y) in xs.iter().zip(ys) {
         for i in 0..ERROR_LANES {
-            one::<WIDE>(&rule, x[i].into(), y[i].into(), i, &mut lanes);
+            one::<WIDE>(&rule, x[i].into(), y[i].into(), i, out);
         }
     }
     for (i, (x, y)) in x_tail.iter().zip(y_tail).enumerate() {
-        one::<WIDE>(&rule, (*x).into(), (*y).into(), i, &mut lanes);
+        one::<WIDE>(&rule, (*x).into(), (*y).into(), i, out);
     }
-    *out = lanes;
 }
 
 #[inline(always)]
@@ -125,4 +137,99 @@ pub(crate) fn errors_f64(
     lanes: &mut ErrorLanes,
 ) {
     run::<true, f64>(x, y, first, rule, lanes);
+}
+
+#[inline(always)]
+fn bins<const WIDE: bool, T: Copy + Into<f64>>(
+    mut x: &[T],
+    mut y: &[T],
+    first: usize,
+    out: &mut ErrorBins,
+) {
+    let ErrorBins { bins, low, high } = out;
+    let Some(bins) = bins.first_chunk_mut::<ERROR_FIELDS>() else { return };
+    let (mut fields, mut errors) = ([0; BLOCK], [0.0; BLOCK]);
+    let mut from = first % ERROR_LANES;
+    while !x.is_empty() && !y.is_empty() {
+        // Lane 0 of a block is its first place, of which those before `from` are left out.
+        let n = x.len().min(y.len()).min(BLOCK - from);
+        let places = (&mut fields[from..from + n], &mut errors[from..from + n]);
+        let (mut least, mut most) = (*low, *high);
+        for i in 0..n {
+            let (x, y) = (x[i].into(), y[i].into());
+            let plain = ErrorRule::plain::<WIDE>(x, y);
+            let field = (y.to_bits() >> 52 & 2047) as i64;
+            let seen = if plain & (y != 0.0) { field } else { ONE };
+            (least, most) = (least.min(seen), most.max(seen));
+            places.0[i] = if plain { field } else { ODD };
+            places.1[i] = if plain { (x - y).abs() } else { 0.0 };
+        }
+        (*low, *high) = (least, most);
+        let mut put = |lane: usize, field: i64, error: f64| {
+            let bin = &mut bins[field as usize % ERROR_FIELDS];
+            bin.counts[lane] += 1;
+            bin.max[lane] = larger(error, bin.max[lane]);
+            bin.squares[lane] += error * error;
+        };
+        if n == BLOCK {
+            let (fields, errors) = (fields.as_chunks().0, errors.as_chunks().0);
+            for (fields, errors) in fields.iter().zip(errors) {
+                let (fields, errors): (&[_; ERROR_LANES], &[_; ERROR_LANES]) = (fields, errors);
+                for lane in 0..ERROR_LANES {
+                    put(lane, fields[lane], errors[lane]);
+                }
+            }
+        } else {
+            for i in from..from + n {
+                put(i % ERROR_LANES, fields[i], errors[i]);
+            }
+        }
+        (x, y, from) = (&x[n..], &y[n..], 0);
+    }
+}
+
+/// Of f32.
+#[inline(always)]
+pub(crate) fn error_bins(x: &[f32], y: &[f32], first: usize, out: &mut ErrorBins) {
+    bins::<false, f32>(x, y, first, out);
+}
+
+/// Of f64.
+#[inline(always)]
+pub(crate) fn error_bins_f64(x: &[f64], y: &[f64], first: usize, out: &mut ErrorBins) {
+    bins::<true, f64>(x, y, first, out);
+}
+
+/// Of triples.
+#[inline(always)]
+pub(crate) fn backward(x: &[f64], y: &[f64], m: &[f64], first: usize, out: &mut BackwardLanes) {
+    let n = x.len().min(y.len()).min(m.len());
+    let head = ((ERROR_LANES - first) % ERROR_LANES).min(n);
+    let mut lanes = *out;
+    for i in 0..head {
+        one_backward(x[i], y[i], m[i], first + i, &mut lanes);
+    }
+    let (xs, x_tail) = x[head..n].as_chunks::<ERROR_LANES>();
+    let (ys, y_tail) = y[head..n].as_chunks::<ERROR_LANES>();
+    let (ms, m_tail) = m[head..n].as_chunks::<ERROR_LANES>();
+    for ((x, y), m) in xs.iter().zip(ys).zip(ms) {
+        for i in 0..ERROR_LANES {
+            one_backward(x[i], y[i], m[i], i, &mut lanes);
+        }
+    }
+    for (i, ((x, y), m)) in x_tail.iter().zip(y_tail).zip(m_tail).enumerate() {
+        one_backward(*x, *y, *m, i, &mut lanes);
+    }
+    *out = lanes;
+}
+
+#[inline(always)]
+fn one_backward(x: f64, y: f64, m: f64, i: usize, lanes: &mut BackwardLanes) {
+    let plain = ErrorRule::plain_beside(x, y, m);
+    let (error, m) = if plain { ((x - y).abs(), m.abs()) } else { (0.0, 0.0) };
+    let ratio = if error == 0.0 { 0.0 } else { error / m };
+    lanes.errors[i] += error * error;
+    lanes.magnitudes[i] += m * m;
+    lanes.max[i] = larger(ratio, lanes.max[i]);
+    lanes.odd[i] += u64::from(!plain);
 }
