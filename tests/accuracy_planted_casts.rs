@@ -54,6 +54,9 @@ fn largest_number_of_another_format() {
     let policy = Policy::SATURATE;
     let kernel = |x: f64| code(policy, x.clamp(-240.0, 240.0));
     caster(policy, kernel, &Symptom::OtherMax { max: 240.0 }, &["nothing is beyond 240"]);
+    let (policy, max) = (Policy::NONFINITE, Symptom::OtherMax { max: 240.0 });
+    let kernel = |x: f64| if x.abs() > 240.0 { 0x7f } else { code(policy, x) };
+    caster(policy, kernel, &max, &["nothing is beyond 240"]);
 }
 
 #[test]
@@ -226,6 +229,11 @@ fn stochastic_rounding_that_is_none() {
     };
     draws(as_if(Rounding::TowardZero), &Symptom::NeverAway, &["always goes toward zero", "share"]);
     draws(as_if(Rounding::NearestEven), &Symptom::AlwaysNearest, &["to the nearest"]);
+    // One run is enough for that.
+    let x = between();
+    let one = runs(1, as_if(Rounding::TowardZero));
+    let violation = check_stochastic(E4M3.spec(), SR, &x, &one).unwrap_err();
+    assert_eq!(violation.symptoms(), [Symptom::NeverAway], "{violation}");
 }
 
 #[test]
@@ -292,13 +300,14 @@ fn right_stochastic_rounding_passes() {
 const SHAPE: (usize, usize) = (8, 512);
 const BLOCK: usize = 128;
 
-/// Rows and blocks of different sizes, of both signs, and not the same in both halves of a block.
+/// Rows and blocks of different sizes, of both signs, and not the same in both halves of a block; some are small.
 fn uneven() -> Vec<f32> {
     let size = |i: usize| {
         3f32.powi((i / SHAPE.1 % 5) as i32 - 2) * 7f32.powi((i % SHAPE.1 / BLOCK) as i32 - 1)
     };
     let x = Distribution::Gaussian.matrix(SHAPE.0, SHAPE.1, 3);
-    x.into_iter().enumerate().map(|(i, x)| x * size(i)).collect()
+    let small = |i: usize| if i % 16 == 5 { 2f32.powi(-14) } else { 1.0 };
+    x.into_iter().enumerate().map(|(i, x)| x * size(i) * small(i)).collect()
 }
 
 fn matrix(x: &[f32]) -> MatRef<'_> {
@@ -630,13 +639,14 @@ fn nibbles_in_the_wrong_order() {
 /// −0 where the engine has +0.
 #[test]
 fn negative_zero_that_is_kept() {
-    let (x, cast) = (uneven(), "e2m1:1x16:nvfp4".parse::<Cast>().unwrap());
+    let (mut x, cast) = (uneven(), "e2m1:1x16:nvfp4".parse::<Cast>().unwrap());
+    x.iter_mut().step_by(7).for_each(|x| *x = -0.0);
     let q = quantize(matrix(&x), &cast, &QuantizeOptions::new()).unwrap();
     let codes: Vec<u8> = q
         .codes()
         .iter()
         .zip(&x)
-        .map(|(code, x)| if *code == 0 && *x < 0.0 { 8 } else { *code })
+        .map(|(code, x)| if *code == 0 && x.is_sign_negative() { 8 } else { *code })
         .collect();
     let wrong =
         QuantizedView::new(cast.format, SHAPE, cast.granularity, &codes, q.scales()).unwrap();

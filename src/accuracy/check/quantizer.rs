@@ -177,8 +177,7 @@ fn hold_codes(
         if !policy.rounding.is_stochastic() || y[i].is_nan() {
             return [Some(u64::from(reference[i])), None];
         }
-        let plain = |code| if drops_neg_zero && code == spec.sign_mask() { 0 } else { code };
-        rightly(spec, policy, y[i]).map(|code| code.map(plain))
+        rightly(spec, policy, if drops_neg_zero && y[i] == 0.0 { 0.0 } else { y[i] })
     };
     let mut trials = of_scales(&caster, &x, &group, cast, scales, right);
     if spec.bits() == 4 {

@@ -51,17 +51,14 @@ pub(super) struct Caster<'t> {
     /// What is rounded, after scaling.
     pub x: &'t [f64],
     pub codes: &'t [u64],
-    /// Whether negative zero becomes positive.
+    /// Whether a source of negative zero becomes positive.
     pub drops_neg_zero: bool,
 }
 
 impl<'t> Caster<'t> {
     fn right(&self) -> impl Fn(Policy, f64) -> Both + Copy + 't {
         let (format, drops) = (self.format, self.drops_neg_zero);
-        move |policy, x| {
-            let plain = |code| if drops && code == format.sign_mask() { 0 } else { code };
-            rightly(format, policy, x).map(|code| code.map(plain))
-        }
+        move |policy, x| rightly(format, policy, if drops && x == 0.0 { 0.0 } else { x })
     }
 
     /// With another policy.
@@ -172,20 +169,19 @@ impl<'t> Caster<'t> {
     }
 
     /// A largest number that is not the format's: the largest code that there is.
-    fn largest(&self) -> Option<Trial<'t>> {
+    fn largest(&self) -> Vec<Trial<'t>> {
         let format = self.format;
         let codes = self.codes.iter().filter(|code| **code & !format.code_mask() == 0);
         let numbers = codes.map(|code| format.decode_f64(*code).abs());
         let max = numbers.filter(|x| x.is_finite()).fold(0.0, f64::max);
-        let less = max > 0.0 && max < format.max();
-        less.then(|| {
-            self.source(
-                Symptom::OtherMax { max },
-                move |_, x| {
-                    if x.is_nan() { x } else { x.clamp(-max, max) }
-                },
-            )
-        })
+        if max == 0.0 || max >= format.max() {
+            return Vec::new();
+        }
+        // Beyond it numbers saturate, or become what is beyond the format's own.
+        let saturate = move |_, x: f64| if x.is_nan() { x } else { x.clamp(-max, max) };
+        let pass = move |_, x: f64| if x.abs() > max { f64::INFINITY.copysign(x) } else { x };
+        let symptom = Symptom::OtherMax { max };
+        vec![self.source(symptom.clone(), saturate), self.source(symptom, pass)]
     }
 }
 
@@ -224,7 +220,11 @@ pub(super) fn best(
     });
     let scored: Vec<_> = scored.collect();
     let most = scored.iter().map(|(_, score)| *score).max();
-    scored.into_iter().filter(|(_, score)| Some(*score) == most).map(|(name, _)| name).collect()
+    scored
+        .into_iter()
+        .filter(|(_, score)| Some(*score) == most)
+        .map(|(name, _)| name)
+        .collect::<Vec<_>>()
 }
 
 /// What errors show where no trial does.
