@@ -87,6 +87,11 @@ fn roundings_of_other_kinds() {
     caster(policy, ties_up, &Symptom::TiesUp, &["ties up"]);
     let magnitude = |x: f64| code(policy, x) & if x.is_nan() { 0xff } else { 0x7f };
     caster(policy, magnitude, &Symptom::SignLost, &["sign of numbers"]);
+    caster(policy, |x| code(policy, -x), &Symptom::SignFlipped, &["is turned"]);
+    let fnuz = FormatId::F8E4M3FNUZ;
+    let other = |x: f64| Unpacked::from_f64(x).encode(fnuz.spec(), policy, 0).unwrap() as u8;
+    let symptom = Symptom::OtherFormat { format: fnuz.name() };
+    caster(policy, other, &symptom, &["codes are those of"]);
 }
 
 /// The first bit that is cut off decides; those below it are lost.

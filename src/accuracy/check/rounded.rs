@@ -100,6 +100,11 @@ pub(super) fn hold(
     violation.symptoms = symptoms;
     if violation.symptoms.is_empty() {
         patterns::name(&mut violation);
+        // What saturates is the largest number.
+        let max = |e: &Element| e.actual.abs() == format.max();
+        if violation.symptoms == [Symptom::Saturates] && !explains(violation.elements(), max) {
+            violation.symptoms.clear();
+        }
     }
     Err(Box::new(violation))
 }

@@ -105,6 +105,13 @@ pub enum Symptom {
     InfLost,
     /// Negative numbers lose their sign.
     SignLost,
+    /// The sign is turned.
+    SignFlipped,
+    /// Codes of another format.
+    OtherFormat {
+        /// Whose.
+        format: &'static str,
+    },
     /// Saturates at a number that is not the format's largest.
     OtherMax {
         /// What is largest.
@@ -257,6 +264,8 @@ impl fmt::Display for Symptom {
             Self::NanLost => f.write_str("a number where NaN is expected: NaN is lost"),
             Self::InfLost => f.write_str("Inf becomes a number that is not the largest"),
             Self::SignLost => f.write_str("the sign of numbers is lost"),
+            Self::SignFlipped => f.write_str("the sign of numbers is turned"),
+            Self::OtherFormat { format } => write!(f, "codes are those of {format}"),
             Self::OtherMax { max } => write!(f, "another largest number: nothing is beyond {max}"),
             Self::UnderflowBeforeRounding => f.write_str("underflow tested before rounding: what would round to the smallest number becomes zero"),
             Self::StickyLost => f.write_str("sticky bits are lost: what is above a midpoint is rounded as if it were the midpoint"),

@@ -2,7 +2,7 @@
 
 use super::{Element, Symptom};
 use crate::format::{
-    FormatSpec, Overflow, Policy, Rounding, Unpacked, bf16_from_f64, f16_from_f64,
+    FormatId, FormatSpec, Overflow, Policy, Rounding, Unpacked, bf16_from_f64, f16_from_f64,
 };
 use std::boxed::Box;
 use std::vec;
@@ -127,10 +127,12 @@ impl<'t> Caster<'t> {
                 Symptom::SignLost,
                 move |x, code| if x.is_nan() { code } else { magnitude(code) },
             ),
+            self.source(Symptom::SignFlipped, |_, x| -x),
             other,
         ];
         trials.extend(self.roundings());
         trials.extend(self.largest());
+        trials.extend(self.formats());
         trials
     }
 
@@ -182,6 +184,19 @@ impl<'t> Caster<'t> {
         let pass = move |_, x: f64| if x.abs() > max { f64::INFINITY.copysign(x) } else { x };
         let symptom = Symptom::OtherMax { max };
         vec![self.source(symptom.clone(), saturate), self.source(symptom, pass)]
+    }
+}
+
+impl<'t> Caster<'t> {
+    /// Other formats of as many bits.
+    fn formats(&self) -> impl Iterator<Item = Trial<'t>> + use<'t> {
+        let (x, own, policy) = (self.x, self.format, self.policy);
+        let others = FormatId::ALL.iter().map(|id| id.spec());
+        let others = others.filter(move |other| other.bits() == own.bits() && *other != own);
+        others.map(move |other| {
+            let symptom = Symptom::OtherFormat { format: other.name() };
+            (symptom, Box::new(move |i: usize| rightly(other, policy, x[i])) as Box<_>)
+        })
     }
 }
 
