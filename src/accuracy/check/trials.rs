@@ -235,11 +235,19 @@ pub(super) fn best(
     });
     let scored: Vec<_> = scored.collect();
     let most = scored.iter().map(|(_, score)| *score).max();
-    scored
-        .into_iter()
-        .filter(|(_, score)| Some(*score) == most)
-        .map(|(name, _)| name)
-        .collect::<Vec<_>>()
+    let best = scored.into_iter().filter(|(_, score)| Some(*score) == most);
+    let mut best: Vec<_> = best.map(|(symptom, _)| symptom).collect();
+    best.dedup();
+    // Of positive numbers, these are as others that are likelier.
+    let likelier = |symptom: &Symptom| {
+        !matches!(symptom, Symptom::RoundedAs { .. } | Symptom::TiesUp | Symptom::AwayFromZero)
+    };
+    if best.iter().any(likelier) {
+        best.retain(likelier);
+    } else {
+        best.truncate(1);
+    }
+    best
 }
 
 /// What errors show where no trial does.
