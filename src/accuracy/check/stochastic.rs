@@ -60,8 +60,8 @@ const DISTANCES: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
 /// let right = runs(|run, i| run.word(i))?;
 /// let report = check_stochastic(format, policy, &x, &right);
 /// assert!(report.is_ok_and(|report| report.count == 100 * 256));
-/// let inverted = runs(|run, i| if run.word(i) >> 31 == 1 { 0 } else { u32::MAX })?;
-/// let violation = check_stochastic(format, policy, &x, &inverted).unwrap_err();
+/// let coin = runs(|run, i| if run.word(i) >> 31 == 1 { 0 } else { u32::MAX })?;
+/// let violation = check_stochastic(format, policy, &x, &coin).unwrap_err();
 /// assert_eq!(violation.symptoms(), [Symptom::EvenOdds]);
 /// # Ok::<(), quarter::Error>(())
 /// ```
