@@ -5,30 +5,13 @@
 mod common;
 
 use common::gemm::ordinary;
+use common::planted::planted;
 use quarter::accuracy::bounds::{GemmBound, Operand, Quantization, Sums};
-use quarter::accuracy::check::{
-    Report, Symptom, Violation, check_matrix, check_rounded, check_same_bits,
-};
+use quarter::accuracy::check::{Symptom, check_matrix, check_rounded, check_same_bits};
 use quarter::gemm::{Accumulation, GemmOptions, gemm_nt};
 use quarter::mma::H100_WGMMA_FP8;
 use quarter::tensor::{MatMut, MatRef, QuantizeOptions, Quantized, quantize};
 use quarter::{FormatId, FormatSpec, Policy, Rounding, Unpacked};
-
-type Checked = Result<Report, Box<Violation>>;
-
-/// The right kernel passes; the wrong one is caught with the symptom, and its message has the words.
-#[track_caller]
-fn planted(right: Checked, wrong: Checked, symptom: &Symptom, words: &[&str]) {
-    let report = right.unwrap_or_else(|violation| panic!("the right kernel: {violation}"));
-    assert!(report.count > 0);
-    let violation = wrong.expect_err("the wrong kernel passes");
-    println!("{symptom:?}\n{violation}\n");
-    assert_eq!(violation.symptoms(), std::slice::from_ref(symptom), "{violation}");
-    let text = violation.to_string();
-    for word in words.iter().chain(&["first: ", "actual ", "expected ", "symptom: "]) {
-        assert!(text.contains(word), "{word:?} is not in:\n{text}");
-    }
-}
 
 // ---------------------------------------------------------------- conversions
 

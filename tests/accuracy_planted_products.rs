@@ -301,9 +301,9 @@ fn what_is_not_written_or_has_another_sign() {
         right.iter().enumerate().map(|(i, x)| if i % N < 7 { *x } else { 0.0 }).collect();
     case.planted(&some, &Symptom::Zeros, "zeros");
     let negated: Vec<f32> = right.iter().map(|x| -x).collect();
-    case.planted(&negated, &Symptom::Negated, "opposite");
+    case.planted(&negated, &Symptom::SignFlipped, "turned");
     let positive: Vec<f32> = right.iter().map(|x| x.abs()).collect();
-    case.planted(&positive, &Symptom::SignLost, "sign is lost");
+    case.planted(&positive, &Symptom::SignLost, "sign of numbers is lost");
     let more: Vec<f32> = right.iter().map(|x| x + 64.0).collect();
     let violation = caught(&case.bounds(), &more);
     let [Symptom::Offset { by }] = violation.symptoms() else { panic!("{violation}") };

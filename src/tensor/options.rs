@@ -100,6 +100,11 @@ impl QuantizeOptions<'_> {
         Self { scales: self.scales_t, scales_t: None, ..self }
     }
 
+    /// What scales depend on beside amaxes.
+    pub(crate) const fn context(&self) -> Context {
+        self.context
+    }
+
     /// Threads and instruction set.
     pub(crate) const fn means(&self) -> (usize, Isa) {
         (self.threads, self.isa)

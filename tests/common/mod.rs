@@ -8,6 +8,8 @@ pub mod golden;
 pub mod matrices;
 pub mod naive;
 pub mod npy;
+#[cfg(feature = "std")]
+pub mod planted;
 pub mod products;
 pub mod readme;
 pub mod replay;

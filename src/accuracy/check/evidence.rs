@@ -85,6 +85,7 @@ pub(super) fn is_found(element: &Element, trial: f64) -> bool {
 mod tests {
     use super::*;
     use crate::accuracy::bounds::{Bound, Term};
+    use std::vec::Vec;
 
     /// Errors of no pattern are explained by one of many trials, as single ones are by chance.
     #[test]

@@ -122,3 +122,25 @@ macro_rules! assert_same_bits {
         )
     };
 }
+
+/// Panics with a diagnosis unless a quantizer's scales and codes are those of a cast:
+/// `assert_quantized!(source, cast, got)`, as [`check_quantized`] takes them.
+///
+/// ```
+/// use quarter::tensor::{MatRef, QuantizeOptions, quantize};
+/// let (x, cast) = (MatRef::new(&[1.0_f32, -2.0, 3.0, 4.0], 2, 2)?, "e4m3:row:te-current".parse()?);
+/// let got = quantize(x, &cast, &QuantizeOptions::new())?;
+/// quarter::assert_quantized!(x, &cast, got.view());
+/// # Ok::<(), quarter::Error>(())
+/// ```
+///
+/// [`check_quantized`]: crate::accuracy::check::check_quantized
+#[macro_export]
+macro_rules! assert_quantized {
+    ($source:expr, $cast:expr, $got:expr $(,)?) => {
+        match $crate::accuracy::check::check_quantized($source, $cast, $got) {
+            Ok(report) => report,
+            Err(violation) => panic!("{violation}"),
+        }
+    };
+}

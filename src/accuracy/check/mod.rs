@@ -23,16 +23,27 @@
 //!
 //! To add a symptom: a variant of [`Symptom`] with its sentence, and a trial where its data are.
 
+mod bits;
 mod evidence;
+mod extra;
 mod gemm;
 mod macros;
 mod patterns;
 mod quantized;
+mod quantizer;
 mod rounded;
+mod same;
+mod scales;
+mod stochastic;
 mod symptom;
+mod trials;
 mod violation;
 
-pub use rounded::{check_rounded, check_same_bits};
+pub use bits::Bits;
+pub use quantizer::{check_quantized, check_quantized_with};
+pub use rounded::check_rounded;
+pub use same::check_same_bits;
+pub use stochastic::check_stochastic;
 pub use symptom::Symptom;
 pub use violation::{Element, Violation};
 

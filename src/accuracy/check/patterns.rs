@@ -69,7 +69,7 @@ fn sign(elements: &[Element]) -> Option<Symptom> {
         return None;
     }
     let positive = elements.iter().any(|e| e.expected > 0.0);
-    Some(if positive { Symptom::Negated } else { Symptom::SignLost })
+    Some(if positive { Symptom::SignFlipped } else { Symptom::SignLost })
 }
 
 fn power_of_two(elements: &[Element]) -> Option<Symptom> {

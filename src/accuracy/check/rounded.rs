@@ -1,18 +1,21 @@
-//! Codes held to the one rounding of their sources, and bits to bits.
+//! Codes held to the one rounding of their sources.
 
 use super::evidence::explains;
+use super::patterns;
+use super::trials::{Both, Caster, best, by_kind, is_one, rightly};
 use super::violation::Kind;
-use super::{Element, Report, Symptom, Violation, number};
+use super::{Bits, Element, Report, Symptom, Violation, number};
 use crate::accuracy::bounds::Bound;
-use crate::error::Error;
-use crate::format::{FormatSpec, Overflow, Policy, Rounding, Unpacked};
+use crate::format::{FormatSpec, Policy};
 use crate::slice::Values;
 use std::boxed::Box;
-use std::vec;
 use std::vec::Vec;
 
 /// Each code is the one rounding of its source to a format, to the bit, NaN being equal to NaN; of a
-/// stochastic rounding either neighbour.
+/// stochastic rounding either neighbour (how often which: [`check_stochastic`]).
+///
+/// Codes are u8, u16, u32 or u64, or numbers of any type. A NaN that the policy refuses has no code:
+/// it counts in [`Report::without_bound`].
 ///
 /// # Errors
 /// A [`Violation`]: what a wrong kernel does is found by doing it, and comparing.
@@ -22,9 +25,9 @@ use std::vec::Vec;
 /// use quarter::{F8E4M3, Format, FormatId, Policy, Rounding};
 /// let x: Vec<f32> = (0..1000).map(|i| i as f32 / 100.0).collect();
 /// let (format, policy) = (FormatId::F8E4M3.spec(), Policy::NONFINITE);
-/// let kernel = |rounding| -> Result<Vec<u64>, quarter::Error> {
+/// let kernel = |rounding| -> Result<Vec<u8>, quarter::Error> {
 ///     let policy = policy.rounding(rounding);
-///     x.iter().map(|x| Ok(F8E4M3::convert(*x, policy)?.to_bits().into())).collect()
+///     x.iter().map(|x| Ok(F8E4M3::convert(*x, policy)?.to_bits())).collect()
 /// };
 /// let (right, cut) = (kernel(Rounding::NearestEven)?, kernel(Rounding::TowardZero)?);
 /// assert!(check_rounded(format, policy, &x, &right).is_ok());
@@ -32,177 +35,81 @@ use std::vec::Vec;
 /// assert_eq!(violation.symptoms(), [Symptom::Truncation]);
 /// # Ok::<(), quarter::Error>(())
 /// ```
+///
+/// [`check_stochastic`]: super::check_stochastic
 pub fn check_rounded<'a>(
     format: &FormatSpec,
     policy: Policy,
     source: impl Into<Values<'a>>,
-    codes: &[u64],
+    codes: impl Into<Bits>,
 ) -> Result<Report, Box<Violation>> {
-    let source = source.into();
-    if source.len() != codes.len() {
-        return Err(Box::new(Violation::of_lengths(codes.len(), source.len())));
+    let (source, codes) = (source.into(), codes.into());
+    let n = source.len();
+    if n != codes.codes().len() {
+        return Err(Box::new(Violation::of_lengths(codes.codes().len(), n)));
     }
-    let x: Vec<f64> = (0..codes.len()).map(|i| number(source, i)).collect();
+    if codes.format().is_some_and(|other| other != format) {
+        let other = codes.format().map_or("", FormatSpec::name);
+        let why = std::format!("numbers of {other} as codes of {}", format.name());
+        return Err(Box::new(Violation::of_refusal(why)));
+    }
+    let x: Vec<f64> = (0..n).map(|i| number(source, i)).collect();
+    let caster = Caster { format, policy, x: &x, codes: codes.codes(), drops_neg_zero: false };
+    hold(&caster, 0, |i| rightly(format, policy, x[i]), Vec::new())
+}
+
+/// Holds codes to those that are right, and tries what wrong casters do, and more.
+pub(super) fn hold(
+    caster: &Caster<'_>,
+    cols: usize,
+    right: impl Fn(usize) -> Both,
+    more: Vec<super::trials::Trial<'_>>,
+) -> Result<Report, Box<Violation>> {
+    let Caster { format, codes, .. } = caster;
+    let mut report = Report::default();
     let mut wrong = Vec::new();
-    for (i, (x, code)) in x.iter().zip(codes).enumerate() {
-        let allowed = rightly(format, policy, *x);
-        let above = code & !format.code_mask() != 0; // no code of this format
-        let code = code & format.code_mask();
-        if above || !allowed.iter().any(|right| same(format, *right, code)) {
-            let Some(right) = allowed.first() else { continue };
-            let [actual, expected] = [code, *right].map(|code| format.decode_f64(code));
-            let codes = Some([code, *right]);
-            wrong.push(Element { index: i, actual, expected, bound: Bound::ZERO, codes });
+    for (index, code) in codes.iter().enumerate() {
+        let allowed = right(index);
+        let Some(expected) = allowed[0].or(allowed[1]) else {
+            report.without_bound += 1;
+            continue;
+        };
+        report.count += 1;
+        let above = is_above(format, *code);
+        if above || !is_one(format, allowed, *code) {
+            let actual = if above { f64::NAN } else { format.decode_f64(*code) };
+            let codes = Some([*code, expected]);
+            let expected = format.decode_f64(expected);
+            wrong.push(Element { index, actual, expected, bound: Bound::ZERO, codes });
         }
     }
     if wrong.is_empty() {
-        return Ok(Report { count: codes.len(), ..Report::default() });
+        return Ok(report);
     }
-    let mut violation = Violation::new(wrong, codes.len(), 0, Kind::Codes(*format));
-    violation.symptoms = trials(format, policy)
-        .into_iter()
-        .filter(|(_, trial)| {
-            let given = |e: &Element| {
-                e.codes.is_some_and(|[code, _]| agree(format, trial, x[e.index], code))
-            };
-            // It must also be right where the kernel is.
-            let wrong = violation.elements().iter().map(|e| e.index);
-            let mut is_wrong = vec![false; codes.len()];
-            wrong.for_each(|i| is_wrong[i] = true);
-            let right = (0..codes.len()).filter(|i| !is_wrong[*i]);
-            let (n, agreed) = right.fold((0, 0), |(n, agreed), i| {
-                (n + 1, agreed + usize::from(agree(format, trial, x[i], codes[i])))
-            });
-            explains(violation.elements(), given) && 100 * agreed >= 99 * n
-        })
-        .map(|(symptom, _)| symptom)
-        .collect();
+    let mut violation = Violation::new(wrong, codes.len(), cols, Kind::Codes(**format));
+    let wrong = violation.elements();
+    if explains(wrong, |e| e.codes.is_some_and(|[code, _]| is_above(format, code))) {
+        violation.symptoms.push(Symptom::NotACode);
+        return Err(Box::new(violation));
+    }
+    let mut trials = caster.trials();
+    trials.extend(more);
+    let mut symptoms = best(format, wrong, codes, trials);
+    if symptoms.is_empty() {
+        symptoms.extend(by_kind(caster, wrong));
+    }
+    violation.symptoms = symptoms;
     if violation.symptoms.is_empty() {
-        super::patterns::name(&mut violation);
+        patterns::name(&mut violation);
+        // What saturates is the largest number.
+        let max = |e: &Element| e.actual.abs() == format.max();
+        if violation.symptoms == [Symptom::Saturates] && !explains(violation.elements(), max) {
+            violation.symptoms.clear();
+        }
     }
     Err(Box::new(violation))
 }
 
-/// Whether two codes are the same, or both NaN.
-fn same(format: &FormatSpec, a: u64, b: u64) -> bool {
-    a == b || (format.is_nan_code(a) && format.is_nan_code(b))
-}
-
-type Trial = Box<dyn Fn(f64) -> Result<u64, Error>>;
-
-fn agree(format: &FormatSpec, trial: &Trial, x: f64, code: u64) -> bool {
-    trial(x).is_ok_and(|tried| same(format, tried, code & format.code_mask()))
-}
-
-fn encode(format: &FormatSpec, policy: Policy, x: f64) -> Result<u64, Error> {
-    Unpacked::from_f64(x).encode(format, policy, 0)
-}
-
-/// The codes that are right.
-fn rightly(format: &FormatSpec, policy: Policy, x: f64) -> Vec<u64> {
-    let of = |rounding| encode(format, policy.rounding(rounding), x);
-    let away = if x < 0.0 { Rounding::Down } else { Rounding::Up };
-    let both = if policy.rounding.is_stochastic() {
-        [of(Rounding::TowardZero), of(away)]
-    } else {
-        [of(policy.rounding), of(policy.rounding)]
-    };
-    both.into_iter().flatten().collect()
-}
-
-/// What wrong kernels do.
-fn trials(format: &FormatSpec, policy: Policy) -> Vec<(Symptom, Trial)> {
-    let format = *format;
-    let through = |name, narrow: fn(f64) -> f64| {
-        let trial = move |x: f64| encode(&format, policy, narrow(x));
-        (Symptom::DoubleRounding { through: name }, Box::new(trial) as Trial)
-    };
-    let with =
-        |symptom, policy| (symptom, Box::new(move |x: f64| encode(&format, policy, x)) as Trial);
-    let other = match policy.overflow {
-        Overflow::NonFinite => with(Symptom::Saturates, policy.overflow(Overflow::Saturate)),
-        Overflow::Saturate => with(Symptom::NotSaturated, policy.overflow(Overflow::NonFinite)),
-    };
-    let zero = move |x: f64| {
-        if x.is_sign_negative() && format.has_neg_zero() { format.sign_mask() } else { 0 }
-    };
-    let early = move |x: f64| {
-        let beyond = x.is_finite() && x.abs() > format.max();
-        encode(&format, policy, if beyond { f64::INFINITY.copysign(x) } else { x })
-    };
-    let to_zero = move |x: f64| {
-        // A little toward zero breaks a tie, and nothing else.
-        let nudged = if x == 0.0 || !x.is_finite() { x } else { x.abs().next_down().copysign(x) };
-        encode(&format, policy, nudged)
-    };
-    let flush = move |x: f64| {
-        let code = encode(&format, policy, x)?;
-        let small = code & format.magnitude_mask() < format.min_normal_code();
-        Ok(if small { zero(x) } else { code })
-    };
-    let positive = move |x: f64| {
-        let code = encode(&format, policy, x)?;
-        Ok(if code & format.magnitude_mask() == 0 { 0 } else { code })
-    };
-    let mixed = move |x: f64| match (x.is_infinite(), format.nan_code(), format.inf_code()) {
-        (true, Some(nan), _) => Ok(nan),
-        (false, _, Some(inf)) if x.is_nan() => Ok(inf),
-        _ => encode(&format, policy, x),
-    };
-    let mut trials = vec![
-        through("f32", |x| f64::from(x as f32)),
-        through("f16", |x| crate::format::f16_from_f64(x).to_f64()),
-        through("bf16", |x| crate::format::bf16_from_f64(x).to_f64()),
-        with(Symptom::Truncation, policy.rounding(Rounding::TowardZero)),
-        with(Symptom::TiesAway, policy.rounding(Rounding::NearestAway)),
-        (Symptom::TiesToZero, Box::new(to_zero)),
-        (Symptom::OverflowBeforeRounding, Box::new(early)),
-        (Symptom::Flushed, Box::new(flush)),
-        (Symptom::NegativeZero, Box::new(positive)),
-        (Symptom::InfForNan, Box::new(mixed)),
-        other,
-    ];
-    trials.retain(|(symptom, _)| {
-        let is = |rounding| policy.rounding == rounding;
-        match symptom {
-            Symptom::Truncation => !is(Rounding::TowardZero),
-            Symptom::TiesAway | Symptom::TiesToZero => is(Rounding::NearestEven),
-            _ => true,
-        }
-    });
-    trials
-}
-
-/// The same bits, NaN being equal to NaN whatever its bits.
-///
-/// # Errors
-/// A [`Violation`] where they differ.
-pub fn check_same_bits<'a, 'e>(
-    actual: impl Into<Values<'a>>,
-    expected: impl Into<Values<'e>>,
-) -> Result<Report, Box<Violation>> {
-    let (actual, expected) = (actual.into(), expected.into());
-    if actual.len() != expected.len() {
-        return Err(Box::new(Violation::of_lengths(actual.len(), expected.len())));
-    }
-    let mut wrong = Vec::new();
-    for i in 0..actual.len() {
-        let (got, want) = (number(actual, i), number(expected, i));
-        // Wider numbers of the same value have the same bits but for the sign of zero.
-        if got.to_bits() != want.to_bits() && !(got.is_nan() && want.is_nan()) {
-            let bound = Bound::ZERO;
-            wrong.push(Element { index: i, actual: got, expected: want, bound, codes: None });
-        }
-    }
-    if wrong.is_empty() {
-        return Ok(Report { count: actual.len(), ..Report::default() });
-    }
-    let zeros = explains(&wrong, |e| e.actual == 0.0 && e.expected == 0.0);
-    let mut violation = Violation::new(wrong, actual.len(), 0, Violation::kind_of(actual));
-    if zeros {
-        violation.symptoms.push(Symptom::NegativeZero);
-    } else {
-        super::patterns::name(&mut violation);
-    }
-    Err(Box::new(violation))
+const fn is_above(format: &FormatSpec, code: u64) -> bool {
+    code & !format.code_mask() != 0
 }

@@ -1,5 +1,7 @@
 //! The names of known defects.
 
+use crate::format::Rounding;
+use crate::scale::{Granularity, Rule};
 use core::fmt;
 
 /// A known defect that explains what is wrong.
@@ -35,12 +37,6 @@ pub enum Symptom {
     InfMade,
     /// Zeros where other numbers are expected.
     Zeros,
-    /// A number where NaN is expected.
-    NanLost,
-    /// Numbers have the opposite sign.
-    Negated,
-    /// Negative numbers are positive.
-    SignLost,
     /// All errors go toward zero.
     TowardZero,
     /// All results are this power of two times what they should be.
@@ -143,6 +139,106 @@ pub enum Symptom {
     BiasMissing,
     /// Each column is off by a number of its own.
     OffsetByCol,
+    /// Bits above those of the format.
+    NotACode,
+    /// A number where there should be NaN.
+    NanLost,
+    /// A number other than the largest where Inf came in.
+    InfLost,
+    /// Negative numbers lose their sign.
+    SignLost,
+    /// The sign is turned.
+    SignFlipped,
+    /// Codes of another format.
+    OtherFormat {
+        /// Whose.
+        format: &'static str,
+    },
+    /// Saturates at a number that is not the format's largest.
+    OtherMax {
+        /// What is largest.
+        max: f64,
+    },
+    /// What is below the smallest number becomes zero before it is rounded.
+    UnderflowBeforeRounding,
+    /// Only the first of the bits that are cut off decides.
+    StickyLost,
+    /// Ties go toward +Inf instead of to the even code.
+    TiesUp,
+    /// Rounded away from zero instead of to nearest.
+    AwayFromZero,
+    /// Another rounding than the policy's.
+    RoundedAs {
+        /// What it does.
+        rounding: Rounding,
+    },
+    /// Errors are of one place: the other neighbour.
+    FartherNeighbour,
+    /// What is a number of the format becomes another one.
+    ExactMoved,
+    /// Negative zero where the rule's engine gives +0.
+    KeepsNegativeZero,
+    /// Stochastic rounding that never goes away from zero.
+    NeverAway,
+    /// Stochastic rounding that always goes away from zero.
+    AlwaysAway,
+    /// Stochastic rounding that is rounding to nearest.
+    AlwaysNearest,
+    /// The probabilities of both neighbours are exchanged.
+    InvertedProbability,
+    /// A coin is thrown.
+    EvenOdds,
+    /// Fewer random bits than the policy has.
+    FewRandomBits {
+        /// How many.
+        bits: u32,
+    },
+    /// Elements take the same random words.
+    SharedWords {
+        /// In elements.
+        distance: usize,
+    },
+    /// Runs have the same random words.
+    SameRuns,
+    /// Scales of another rule.
+    ScaleRule {
+        /// Whose.
+        rule: Rule,
+    },
+    /// Scales for another largest number.
+    ScaleMax {
+        /// Of what largest number.
+        max: f64,
+    },
+    /// The amax does not see all of a group.
+    AmaxOfPart {
+        /// Which.
+        part: &'static str,
+    },
+    /// The amax is taken without abs.
+    AmaxSigned,
+    /// A group's scale is that of another group near it.
+    ScaleOfNeighbour {
+        /// How far, in groups.
+        offset: isize,
+    },
+    /// Scales of other groups of elements.
+    ScaleGranularity {
+        /// Whose.
+        granularity: Granularity,
+    },
+    /// The other direction of the scale is stored.
+    ScaleReciprocal,
+    /// Scales are near, but not the same bits.
+    ScaleLastBits,
+    /// Only groups of zeros are wrong.
+    ScaleOfZeros,
+    /// Only groups with NaN or Inf are wrong.
+    ScaleOfSpecials,
+    /// Packed codes are in the wrong order.
+    NibblesSwapped,
+    /// The other of the two operations by which values meet scales.
+    OtherOperation,
 }
 
 impl fmt::Display for Symptom {
@@ -169,9 +265,6 @@ impl fmt::Display for Symptom {
             Self::NanMade => f.write_str("NaN where a number is expected"),
             Self::InfMade => f.write_str("Inf where a number is expected"),
             Self::Zeros => f.write_str("zeros: nothing was written, or all is lost"),
-            Self::NanLost => f.write_str("a number where NaN is expected"),
-            Self::Negated => f.write_str("the sign is the opposite one"),
-            Self::SignLost => f.write_str("the sign is lost: negative numbers are positive"),
             Self::TowardZero => f.write_str("all wrong results are too small: truncation, say"),
             Self::PowerOfTwo { power } => {
                 write!(f, "scale off by 2^{power}: wrong results are that times what is expected")
@@ -231,6 +324,41 @@ impl fmt::Display for Symptom {
             Self::BiasTwice => f.write_str("the bias is added twice"),
             Self::BiasMissing => f.write_str("the bias is left out"),
             Self::OffsetByCol => f.write_str("each column is off by a number of its own: a bias"),
+            Self::NotACode => f.write_str("codes with bits above the format's: no code of this format"),
+            Self::NanLost => f.write_str("a number where NaN is expected: NaN is lost"),
+            Self::InfLost => f.write_str("Inf becomes a number that is not the largest"),
+            Self::SignLost => f.write_str("the sign of numbers is lost"),
+            Self::SignFlipped => f.write_str("the sign of numbers is turned"),
+            Self::OtherFormat { format } => write!(f, "codes are those of {format}"),
+            Self::OtherMax { max } => write!(f, "another largest number: nothing is beyond {max}"),
+            Self::UnderflowBeforeRounding => f.write_str("underflow tested before rounding: what would round to the smallest number becomes zero"),
+            Self::StickyLost => f.write_str("sticky bits are lost: what is above a midpoint is rounded as if it were the midpoint"),
+            Self::TiesUp => f.write_str("ties up: a midpoint goes toward +Inf, not to the even code"),
+            Self::AwayFromZero => f.write_str("rounded away from zero, not to nearest"),
+            Self::RoundedAs { rounding } => write!(f, "rounded as {rounding} does"),
+            Self::FartherNeighbour => f.write_str("rounded to the farther of two neighbours, stochastically say"),
+            Self::ExactMoved => f.write_str("numbers of the format are moved: they must stay"),
+            Self::KeepsNegativeZero => f.write_str("-0 where the rule's engine gives +0"),
+            Self::NeverAway => f.write_str("stochastic rounding that always goes toward zero"),
+            Self::AlwaysAway => f.write_str("stochastic rounding that always goes away from zero"),
+            Self::AlwaysNearest => f.write_str("stochastic rounding that always goes to the nearest"),
+            Self::InvertedProbability => f.write_str("the probability is that of the other neighbour: the farther one is the likelier"),
+            Self::EvenOdds => f.write_str("both neighbours are equally likely, wherever the number lies"),
+            Self::FewRandomBits { bits } => write!(f, "too few random bits: shares are those of {bits}"),
+            Self::SharedWords { distance } => write!(f, "draws of elements {distance} apart are not independent: they share random words"),
+            Self::SameRuns => f.write_str("one run is as the other: the random words are the same"),
+            Self::ScaleRule { rule } => write!(f, "the scales are those of {rule}"),
+            Self::ScaleMax { max } => write!(f, "the scales are those for a largest number of {max}"),
+            Self::AmaxOfPart { part } => write!(f, "the amax is that of a part of each group: {part}"),
+            Self::AmaxSigned => f.write_str("the amax is the largest number, not the largest magnitude: abs is missing"),
+            Self::ScaleOfNeighbour { offset } => write!(f, "the scale of another group: of the one {offset:+} from its own"),
+            Self::ScaleGranularity { granularity } => write!(f, "the scales are those of granularity {granularity}"),
+            Self::ScaleReciprocal => f.write_str("the reciprocal of the scale is stored in its place"),
+            Self::ScaleLastBits => f.write_str("the scales are off by their last bits: they are computed by other operations"),
+            Self::ScaleOfZeros => f.write_str("the scales of groups of zeros are not the rule's"),
+            Self::ScaleOfSpecials => f.write_str("the scales of groups with NaN or Inf are not the rule's"),
+            Self::NibblesSwapped => f.write_str("the codes of each packed byte are swapped: the first belongs in the low bits"),
+            Self::OtherOperation => f.write_str("values are divided where the rule multiplies, or multiplied where it divides"),
         }
     }
 }

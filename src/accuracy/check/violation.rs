@@ -1,6 +1,7 @@
 //! What is wrong, as a diagnosis.
 
 use super::Symptom;
+use super::extra::Extra;
 use crate::accuracy::bounds::Bound;
 use crate::format::FormatSpec;
 use crate::slice::Values;
@@ -46,12 +47,25 @@ pub(super) enum Kind {
     F16,
     Bf16,
     Codes(FormatSpec),
+    /// Integers of this many bits, of no known format.
+    Bits(u32),
 }
 
 impl Kind {
     /// A number as decimal and bits.
     fn show(&self, x: f64, code: Option<u64>) -> String {
         match (self, code) {
+            (Self::Codes(spec), Some(code)) if code & !spec.code_mask() != 0 => {
+                std::format!(
+                    "{code:#04x}: no code of {}, which has {} bits",
+                    spec.name(),
+                    spec.bits()
+                )
+            }
+            (Self::Bits(bits), Some(code)) => {
+                let digits = *bits as usize / 4;
+                std::format!("0x{code:0digits$x} = 0b{code:0bits$b}", bits = *bits as usize)
+            }
             (Self::Codes(spec), Some(code)) => {
                 std::format!("{x:e} (code {code:#04x} = {})", fields(spec, code))
             }
@@ -62,7 +76,9 @@ impl Kind {
             (Self::Bf16, _) => {
                 std::format!("{x:e} (0x{:04x})", half::bf16::from_f32(x as f32).to_bits())
             }
-            (Self::F64 | Self::Codes(_), _) => std::format!("{x:e} (0x{:016x})", x.to_bits()),
+            (Self::F64 | Self::Codes(_) | Self::Bits(_), _) => {
+                std::format!("{x:e} (0x{:016x})", x.to_bits())
+            }
         }
     }
 }
@@ -94,11 +110,13 @@ pub struct Violation {
     /// Lengths of actual and expected that differ.
     lengths: Option<(usize, usize)>,
     pub(super) symptoms: Vec<Symptom>,
+    pub(super) extra: Extra,
 }
 
 impl Violation {
     pub(super) const fn new(elements: Vec<Element>, count: usize, cols: usize, kind: Kind) -> Self {
-        Self { elements, count, cols, kind, lengths: None, symptoms: Vec::new() }
+        let lengths = None;
+        Self { elements, count, cols, kind, lengths, symptoms: Vec::new(), extra: Extra::EMPTY }
     }
 
     pub(super) fn of_lengths(actual: usize, expected: usize) -> Self {
@@ -131,6 +149,14 @@ impl Violation {
     #[must_use]
     pub fn symptoms(&self) -> &[Symptom] {
         &self.symptoms
+    }
+
+    /// The elements that a message shows: the first, and another one that is worst.
+    pub(super) fn shown(&self) -> [Option<(&'static str, &Element)>; 2] {
+        let worst = self.elements.iter().max_by(|x, y| x.part().total_cmp(&y.part()));
+        let first = self.elements.first();
+        let worst = worst.filter(|worst| Some(worst.index) != first.map(|first| first.index));
+        [first.map(|first| ("first", first)), worst.map(|worst| ("worst", worst))]
     }
 
     /// Row and column of an index, where that is one of a matrix.
@@ -184,24 +210,22 @@ const fn gcd(a: usize, b: usize) -> usize {
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(why) = self.extra.refused() {
+            return write!(f, "nothing was checked: {why}");
+        }
         if let Some((actual, expected)) = self.lengths {
             return write!(f, "{actual} elements, but {expected} are expected");
         }
         let wrong = self.elements.len();
-        write!(f, "{wrong} of {} elements are wrong", self.count)?;
+        write!(f, "{wrong} of {} {} are wrong", self.count, self.extra.what())?;
         if let Some(pattern) = self.pattern() {
             write!(f, ", {pattern}")?;
         }
         for symptom in &self.symptoms {
             write!(f, "\n  symptom: {symptom}")?;
         }
-        let worst = self.elements.iter().max_by(|x, y| x.part().total_cmp(&y.part()));
-        let first = self.elements.first();
-        for (name, element) in [("first", first), ("worst", worst)] {
-            let Some(element) = element else { continue };
-            if name == "worst" && Some(element.index) == first.map(|first| first.index) {
-                continue;
-            }
+        self.extra.write_lines(f)?;
+        for (name, element) in self.shown().into_iter().flatten() {
             write!(f, "\n  {name}: [{}]", element.index)?;
             if self.cols > 0 {
                 let (row, col) = self.place(element.index);
@@ -223,6 +247,7 @@ impl fmt::Display for Violation {
                 }
                 write!(f, "\n    bound    {}", element.bound)?;
             }
+            self.extra.write_note(f, element.index)?;
         }
         Ok(())
     }

@@ -97,7 +97,7 @@ impl GemmBound<'_> {
                 let factor = 2f64.powi(power);
                 trials.one(16, Symptom::PowerOfTwo { power }, |e| e.expected * factor);
             }
-            [Symptom::Negated | Symptom::SignLost] => {
+            [Symptom::SignFlipped | Symptom::SignLost] => {
                 trials.one(2, violation.symptoms[0].clone(), |e| -e.expected);
             }
             _ => self.terms_of(&mut trials),
