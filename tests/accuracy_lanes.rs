@@ -1,8 +1,10 @@
-//! Histograms and backward errors against the loops that define them, on numbers of every size.
+//! Histograms and backward errors against the loops that define them, on numbers of every size; what
+//! else is compared.
 #![cfg(feature = "std")]
 
 use quarter::accuracy::{CompareOptions, Metrics, exponent};
-use quarter::{FormatId, Isa, RandomStream};
+use quarter::tensor::{MatMut, MatRef, QuantizeOptions, quantize};
+use quarter::{Error, FormatId, Granularity, Isa, RandomStream};
 
 const CHUNK: usize = 4096;
 
@@ -113,5 +115,37 @@ fn cuts_and_instruction_sets_do_not_count() {
                 assert_eq!(meters[1].take(), whole32, "f32 {odd} {step}");
             }
         }
+    }
+}
+
+/// What a quantized matrix stands for is what it is dequantized to, packed or not.
+#[test]
+fn quantized_matrices_are_numbers() {
+    let x: Vec<f32> = values(7 * 96, 3, false).iter().map(|x| *x as f32).collect();
+    let source = MatRef::new(&x, 7, 96).unwrap();
+    for cast in ["e4m3:1x32:te-mx", "e5m2:tensor:te-current", "e2m1:1x16:nvfp4"] {
+        let mut q = quantize(source, &cast.parse().unwrap(), &QuantizeOptions::new()).unwrap();
+        let mut back = vec![0.0_f32; x.len()];
+        q.dequantize_into(MatMut::new(&mut back, 7, 96).unwrap()).unwrap();
+        let options = CompareOptions::new(FormatId::F32.spec());
+        let want = Metrics::of(&back, source, &options).unwrap();
+        assert_eq!(Metrics::of(&q, source, &options).unwrap(), want, "{cast}");
+        assert!(want.sqnr_db() > 15.0);
+        if q.pack().is_ok() {
+            assert_eq!(Metrics::of(q.view(), source, &options).unwrap(), want, "{cast}, packed");
+        }
+    }
+}
+
+/// A scale that is none is refused.
+#[test]
+fn scales_must_be_positive_numbers() {
+    for scale_inv in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+        let options = CompareOptions::new(FormatId::F8E4M3.spec()).scale_inv(scale_inv);
+        let refused = Metrics::of(&[1.0_f32], &[1.0_f32], &options);
+        assert!(matches!(refused, Err(Error::Cast { .. })), "{scale_inv}");
+        let x = MatRef::new(&[1.0_f32], 1, 1).unwrap();
+        let refused = Metrics::by_group(x, x, Granularity::Row, &options);
+        assert!(matches!(refused, Err(Error::Cast { .. })), "{scale_inv}");
     }
 }

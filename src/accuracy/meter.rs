@@ -64,6 +64,17 @@ impl CompareOptions {
         self.threads
     }
 
+    /// # Errors
+    /// [`Error::Cast`] unless `scale_inv` is a positive number.
+    pub(super) fn check(&self) -> Result<()> {
+        let why = "a comparison's scale_inv must be a positive number";
+        if self.scale_inv > 0.0 && self.scale_inv.is_finite() {
+            Ok(())
+        } else {
+            Err(Error::Cast { why })
+        }
+    }
+
     fn rule(&self) -> ErrorRule {
         let Self { spec, scale_inv, .. } = self;
         let power = |e: i32| scale(1.0, e);
@@ -132,13 +143,15 @@ impl Meter {
     /// Adds pairs.
     ///
     /// # Errors
-    /// [`Error::Length`] if one has more elements than the other; nothing is added then.
+    /// [`Error::Length`] if one has more elements than the other, [`Error::Cast`] if the options'
+    /// `scale_inv` is no positive number; nothing is added then.
     pub fn add<'a, 'b>(
         &mut self,
         actual: impl Into<Numbers<'a>>,
         expected: impl Into<Numbers<'b>>,
     ) -> Result<()> {
         let (actual, expected) = (actual.into(), expected.into());
+        self.options.check()?;
         same("actual", &expected, &actual)?;
         self.add_all(&actual, &expected, None);
         Ok(())
@@ -147,7 +160,8 @@ impl Meter {
     /// Adds pairs with magnitudes, see [`Metrics::of_product`].
     ///
     /// # Errors
-    /// [`Error::Length`] unless all three have as many elements; nothing is added then.
+    /// [`Error::Length`] unless all three have as many elements, [`Error::Cast`] as
+    /// [`add`](Self::add); nothing is added then.
     pub fn add_product<'a, 'b, 'c>(
         &mut self,
         actual: impl Into<Numbers<'a>>,
@@ -156,6 +170,7 @@ impl Meter {
     ) -> Result<()> {
         let (actual, expected) = (actual.into(), expected.into());
         let magnitudes = magnitudes.into();
+        self.options.check()?;
         same("actual", &expected, &actual)?;
         same("magnitudes", &expected, &magnitudes)?;
         self.add_all(&actual, &expected, Some(&magnitudes));

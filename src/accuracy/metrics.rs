@@ -151,7 +151,8 @@ impl Metrics {
     /// Of two slices, or of two matrices, row by row.
     ///
     /// # Errors
-    /// [`Error::Length`] if one has more elements than the other.
+    /// [`Error::Length`] if one has more elements than the other, [`Error::Cast`] if the options'
+    /// `scale_inv` is no positive number.
     pub fn of<'a, 'b>(
         actual: impl Into<Numbers<'a>>,
         expected: impl Into<Numbers<'b>>,
@@ -177,7 +178,7 @@ impl Metrics {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Length`] unless all three have as many elements.
+    /// [`Error::Length`] unless all three have as many elements, [`Error::Cast`] as [`of`](Self::of).
     pub fn of_product<'a, 'b, 'c>(
         actual: impl Into<Numbers<'a>>,
         expected: impl Into<Numbers<'b>>,
@@ -206,7 +207,7 @@ impl Metrics {
     ///
     /// # Errors
     /// [`Error::Shape`] if the shapes differ, [`Error::Range`] for a block without rows or columns,
-    /// [`Error::Memory`].
+    /// [`Error::Cast`] as [`of`](Self::of), [`Error::Memory`].
     pub fn by_group(
         actual: MatRef<'_>,
         expected: MatRef<'_>,
@@ -214,6 +215,7 @@ impl Metrics {
         options: &CompareOptions,
     ) -> Result<Vec<Self>> {
         granularity.check()?;
+        options.check()?;
         let (rows, cols) = expected.shape();
         if actual.shape() != (rows, cols) {
             let (what, got) = ("the actual matrix", actual.shape());
@@ -243,7 +245,8 @@ impl Metrics {
         Ok(groups)
     }
 
-    /// With the figures of the pairs after these. Indices of `next` go on from here.
+    /// With the figures of the pairs after these, compared by the same options. Indices of `next` go on
+    /// from here. Histograms and magnitudes are of those pairs that have them.
     pub fn merge(&mut self, next: &Self) {
         let before = self.count;
         self.max_abs.merge(&next.max_abs, before);

@@ -6,12 +6,12 @@ use crate::error::Error;
 use crate::format::types::*;
 use crate::format::{Format, FormatId, FormatSpec};
 use crate::slice::{DecodeOptions, Values, decode};
-use crate::tensor::MatRef;
+use crate::tensor::{MatRef, Quantized, QuantizedView};
 use half::{bf16, f16};
 use std::vec::Vec;
 
 /// Numbers in an order: a slice of f64, f32, f16, bf16 or one of this crate's types, codes of any
-/// format of up to 8 bits, or a matrix, row by row.
+/// format of up to 8 bits, a matrix, row by row, or what a quantized one stands for, as f32.
 ///
 /// ```
 /// use quarter::accuracy::Numbers;
@@ -30,6 +30,7 @@ enum Kind<'a> {
     Codes(FormatSpec, &'a [u8]),
     /// With gaps, or crosswise.
     Matrix(MatRef<'a>),
+    Quantized(QuantizedView<'a>),
 }
 
 /// Room for numbers that are not f32 or f64 in memory.
@@ -59,6 +60,7 @@ impl<'a> Numbers<'a> {
             Kind::Values(values) => values.len(),
             Kind::Codes(_, codes) => codes.len(),
             Kind::Matrix(matrix) => matrix.shape().0 * matrix.shape().1,
+            Kind::Quantized(view) => view.shape().0 * view.shape().1,
         }
     }
 
@@ -74,6 +76,7 @@ impl<'a> Numbers<'a> {
             Kind::Values(values) => matches!(values, Values::F64(_)),
             Kind::Codes(spec, _) => !spec.within(FormatId::F32.spec()),
             Kind::Matrix(matrix) => matches!(matrix.parts().0, Values::F64(_)),
+            Kind::Quantized(_) => false,
         }
     }
 
@@ -97,6 +100,9 @@ impl<'a> Numbers<'a> {
             Kind::Codes(spec, codes) => {
                 // Neither length nor width is wrong.
                 let _ = decode(&spec, &codes[at..at + len], &mut *dst, &alone());
+            }
+            Kind::Quantized(view) => {
+                dst.iter_mut().enumerate().for_each(|(i, x)| *x = value(&view, at + i));
             }
             Kind::Matrix(matrix) => by_rows(&matrix, at, dst, |values, start, stride, dst| {
                 if stride == 1 {
@@ -138,7 +144,7 @@ impl<'a> Numbers<'a> {
                     }
                 });
             }
-            Kind::Values(_) | Kind::Codes(..) | Kind::Matrix(_) => {
+            Kind::Values(_) | Kind::Codes(..) | Kind::Matrix(_) | Kind::Quantized(_) => {
                 kernels.f32_to_f64(self.singles(kernels, (at, len), room), dst);
             }
         }
@@ -223,6 +229,24 @@ impl<'a> From<MatRef<'a>> for Numbers<'a> {
         }
         Self(Kind::Matrix(matrix))
     }
+}
+
+impl<'a> From<QuantizedView<'a>> for Numbers<'a> {
+    fn from(view: QuantizedView<'a>) -> Self {
+        Self(Kind::Quantized(view))
+    }
+}
+
+impl<'a> From<&'a Quantized> for Numbers<'a> {
+    fn from(quantized: &'a Quantized) -> Self {
+        quantized.view().into()
+    }
+}
+
+/// Element `i` of a quantized matrix.
+fn value(view: &QuantizedView<'_>, i: usize) -> f32 {
+    let cols = view.shape().1.max(1);
+    view.value(i / cols, i % cols)
 }
 
 /// On this thread: pieces are what threads share.

@@ -2,12 +2,16 @@
 //!
 //! ```text
 //!  actual, expected, Bound of each ────check_within──┐
-//!  codes, what they are rounded from ─check_rounded──┼──► Report: how near errors came to bounds
-//!  values, Quantization or GemmBound ───its check────┘    or Violation: where, how much, Symptoms
+//!  codes, what they are rounded from ─check_rounded──┤
+//!  draws of stochastic rounding ───check_stochastic──┼──► Report: how near errors came to bounds
+//!  codes and scales, source ────────check_quantized──┤    or Violation: where, how much, Symptoms
+//!  values, Quantization or GemmBound ───its check────┘
 //! ```
 //!
 //! A [`Symptom`] is the name of a known defect that explains nine in ten of the wrong elements: it
-//! was tried, and gave what was found. [`assert_within!`](crate::assert_within),
+//! was tried, and gave what was found, and that is no accident. Where two explain them as well, both are
+//! named. [`assert_within!`](crate::assert_within), [`assert_matrix_within!`](crate::assert_matrix_within),
+//! [`assert_product!`](crate::assert_product), [`assert_quantized!`](crate::assert_quantized),
 //! [`assert_rounded!`](crate::assert_rounded) and [`assert_same_bits!`](crate::assert_same_bits)
 //! panic with the diagnosis.
 //!

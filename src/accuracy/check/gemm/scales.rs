@@ -43,7 +43,7 @@ const CHANGES: [(Name, Change); 12] = [
     ),
     (
         |operand| Symptom::Scales { operand, wrong: "rounded to bf16" },
-        |of, row, k| half::bf16::from_f64(of.scale(row, k)).into(),
+        |of, row, k| crate::format::bf16_from_f64(of.scale(row, k)).into(),
     ),
 ];
 
