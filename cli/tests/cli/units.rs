@@ -102,7 +102,7 @@ fn known_sums() {
             let line = format!("\nunit   {unit}  {}\n", unit.hardware());
             assert!(lines.contains(&line), "{lines}");
             assert!(lines.contains("\nerror  max "), "{lines}");
-            let none = format!(" for the sums of {unit}\n");
+            let none = format!("bound  not computed for the sums of {unit} (`quarter report ");
             assert_eq!(lines.contains(&none), name != "exact", "{lines}");
             assert_eq!(lines.contains("  beyond it 0"), name == "exact", "{lines}");
         }
