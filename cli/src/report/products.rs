@@ -180,7 +180,12 @@ pub fn largest<'a>(
 }
 
 fn part_of(x: Option<f64>) -> String {
-    x.map_or_else(|| "-".to_owned(), |x| format!("{x:.3}"))
+    match x {
+        None => "-".to_owned(),
+        Some(0.0) => "0".to_owned(),
+        Some(x) if x < 0.001 => format!("{x:.0e}"),
+        Some(x) => format!("{x:.3}"),
+    }
 }
 
 fn norm_of(norm: Option<f64>) -> String {
