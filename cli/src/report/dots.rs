@@ -13,6 +13,9 @@ const ROW: i32 = 26;
 const TOP: i32 = 64;
 const BOTTOM: i32 = 56;
 const NAMES: i32 = 340;
+/// Letters of a name in one line, and pixels between two lines.
+const LETTERS: usize = 48;
+const LINE: i32 = 13;
 const GAP: i32 = 24;
 /// Signal to noise beyond is not drawn, in dB.
 const MOST_DB: f64 = 60.0;
@@ -52,10 +55,24 @@ impl Axis {
 fn names<'a>(area: &Area<'a>, names: &[String]) -> Drawn<'a> {
     let style = || small(&BLACK).pos(Pos::new(HPos::Right, VPos::Center));
     for (i, name) in names.iter().enumerate() {
-        let at = (NAMES - 12, TOP + ROW * i as i32 + ROW / 2);
-        area.draw(&Text::new(caption(name), at, style()))?;
+        let lines = in_lines(name);
+        for (line, text) in lines.iter().enumerate() {
+            let off = LINE * (2 * line as i32 + 1 - lines.len() as i32) / 2;
+            let at = (NAMES - 12, TOP + ROW * i as i32 + ROW / 2 + off);
+            area.draw(&Text::new(caption(text), at, style()))?;
+        }
     }
     Ok(())
+}
+
+/// A long name in two lines, cut after the comma that is nearest to its middle.
+fn in_lines(name: &str) -> Vec<String> {
+    let middle = name.len() / 2;
+    let commas = name.match_indices(", ").map(|(i, _)| i + 1);
+    match commas.min_by_key(|i| i.abs_diff(middle)).filter(|_| name.len() > LETTERS) {
+        Some(cut) => vec![name[..cut].to_owned(), name[cut + 1..].to_owned()],
+        None => vec![name.to_owned()],
+    }
 }
 
 /// A colour for each distribution, in a line below the title; the first is full.
@@ -75,6 +92,11 @@ fn mark<'a>(area: &Area<'a>, at: (i32, i32), i: usize) -> Drawn<'a> {
         0 => area.draw(&Circle::new(at, 4, color.filled())),
         _ => area.draw(&Circle::new(at, 4, color.stroke_width(2))),
     }
+}
+
+/// Where a row's dots are: one below the other, since many are at the same place.
+const fn beside(row: usize, place: usize) -> i32 {
+    TOP + ROW * row as i32 + 4 + 3 * (place as i32 % 7)
 }
 
 /// Each once.
@@ -131,7 +153,7 @@ pub fn recipes(noises: &[Vec<Noise>]) -> anyhow::Result<String> {
                     root.draw(&Rectangle::new(bar, GREY.filled()))?;
                 }
                 if let (Some(db), Some(place)) = (noise.sqnr_db.db(), place) {
-                    mark(root, (axis.at(db), middle), place)?;
+                    mark(root, (axis.at(db), beside(i, place)), place)?;
                 }
             }
         }
@@ -192,8 +214,7 @@ pub fn casts(all: &[Vec<Share>], kept: &[Vec<Kept>]) -> anyhow::Result<String> {
         }
         for (i, (_, figures)) in rows.iter().enumerate() {
             for (place, figures) in figures.iter().enumerate().rev() {
-                // Side by side, since many are 0.
-                let y = TOP + ROW * i as i32 + 4 + 3 * (place as i32 % 7);
+                let y = beside(i, place);
                 for (axis, share) in axes.iter().zip(figures) {
                     let x =
                         if *share > 0.0 { share.log10().max(f64::from(LEAST)) } else { axis.low };
