@@ -317,8 +317,8 @@ pub fn table(plan: &Plan, noises: &[Vec<Noise>]) -> Table {
              the noise of both operands added, -10 log10(10^(-a/10) + 10^(-b/10)), where a and b are \
              sqnr_blocks of quarter::accuracy::bounds for the cast's groups, or sqnr of bf16. 20 dB \
              are an error of 10 % of the signal, 30 dB of 3 %, 50 dB of 0.3 %. Recipes with histories \
-             scale by the tensor's own amax here. With --unit, --k, --recipe or --distribution each unit and K \
-             has its own rows.",
+             scale by the tensor's own amax here. With --unit, --k, --recipe or \
+             --distribution each unit and K has its own rows.",
             PAIRS.1, PAIRS.0
         ),
         columns: names.chain(shown).collect(),
