@@ -2,11 +2,13 @@
 //! else is compared.
 #![cfg(feature = "std")]
 
-use quarter::accuracy::{CompareOptions, Metrics, exponent};
+use quarter::accuracy::{CompareOptions, Meter, Metrics, Numbers, exponent};
 use quarter::tensor::{MatMut, MatRef, QuantizeOptions, quantize};
-use quarter::{Error, FormatId, Granularity, Isa, RandomStream};
+use quarter::{Error, FormatId, FormatSpec, Granularity, Isa, RandomStream};
 
 const CHUNK: usize = 4096;
+const F32: &FormatSpec = FormatId::F32.spec();
+const E4M3: &FormatSpec = FormatId::F8E4M3.spec();
 
 /// The sum that `Metrics` defines, of terms by index.
 fn sum(terms: impl Iterator<Item = (usize, f64)>) -> f64 {
@@ -103,7 +105,7 @@ fn cuts_and_instruction_sets_do_not_count() {
             let whole = Metrics::of_product(&x, &y, &m, &options).unwrap();
             let whole32 = Metrics::of_product(&x32, &y32, &m32, &options).unwrap();
             for step in [1, 3, 8, 63, 64, 65, 1001] {
-                let mut meters = [(); 2].map(|()| quarter::accuracy::Meter::new(&options));
+                let mut meters = [(); 2].map(|()| Meter::new(&options));
                 for at in (0..n).step_by(step) {
                     let range = at..n.min(at + step);
                     let [x, y, m] = [&x, &y, &m].map(|values| &values[range.clone()]);
@@ -148,4 +150,39 @@ fn scales_must_be_positive_numbers() {
         let refused = Metrics::by_group(x, x, Granularity::Row, &options);
         assert!(matches!(refused, Err(Error::Cast { .. })), "{scale_inv}");
     }
+}
+
+/// Powers of two times a scale are in the binade that they begin, though 49 · fl(1 / 49) is below 1.
+#[test]
+fn ulps_of_scaled_codes_are_one() {
+    let stream = RandomStream { seed: 5, ..RandomStream::default() };
+    let random = |i| f32::from_bits(0x3000_0000 + (stream.word(i) & 0x1fff_ffff));
+    for scale_inv in (1..=300_u16).map(f32::from).chain((0..2000).map(random)) {
+        let options = CompareOptions::new(E4M3).scale_inv(scale_inv);
+        for code in [1, 7, 8, 9, 15, 16, 55, 56, 57, 64, 112, 125] {
+            let [y, x] = [code, code + 1].map(|code| E4M3.decode_f64(code) * f64::from(scale_inv));
+            let ulps = Metrics::of(&[x], &[y], &options).unwrap().max_ulps.value;
+            assert!((ulps - 1.0).abs() < 1e-15, "{scale_inv:e} {code} {ulps}");
+        }
+    }
+}
+
+#[test]
+fn errors_name_both_numbers() {
+    let options = CompareOptions::new(F32);
+    let error = Metrics::of(&[0.0_f32; 3], &[0.0_f32; 4], &options).unwrap_err();
+    assert_eq!(error, Error::Length { what: "actual", expected: 4, got: 3 });
+    let error = Metrics::of_product(&[0.0; 4], &[0.0; 4], &[0.0; 5], &options).unwrap_err();
+    assert_eq!(error, Error::Length { what: "magnitudes", expected: 4, got: 5 });
+    let mut meter = Meter::new(&options);
+    assert!(meter.add(&[1.0_f32], &[1.0_f32; 2]).is_err());
+    assert_eq!(meter.take(), Metrics::default(), "nothing is added");
+    let [a, b] =
+        [(2, 3), (3, 2)].map(|(rows, cols)| MatRef::new(&[0.0_f32; 6], rows, cols).unwrap());
+    let error = Metrics::by_group(a, b, Granularity::Row, &options).unwrap_err();
+    assert_eq!(error, Error::Shape { what: "the actual matrix", expected: (3, 2), got: (2, 3) });
+    let block = Granularity::Block { rows: 0, cols: 1 };
+    assert!(matches!(Metrics::by_group(a, a, block, &options), Err(Error::Range { .. })));
+    let error = Numbers::codes(F32, &[0]).unwrap_err();
+    assert_eq!(error, Error::CodeWidth { format: "f32", expected: 32, got: 8 });
 }

@@ -3,8 +3,10 @@
 use crate::formats::{Side, align};
 use quarter::FormatSpec;
 use quarter::mma::{Evidence, UNITS, Unit};
+use quarter::recipe::Recipe;
 use serde::Serialize;
 use std::io::Write;
+use std::str::FromStr;
 
 /// Arguments of `quarter units`.
 #[derive(Debug, clap::Args)]
@@ -85,4 +87,19 @@ pub fn run(args: &Args, out: &mut impl Write) -> anyhow::Result<()> {
     let meanings = classes.map(|evidence| format!("{evidence} ({})", meaning(evidence)));
     writeln!(out, "\nevidence: {}; quarter::mma says what is open of each.", meanings.join(", "))?;
     Ok(())
+}
+
+/// A recipe, or one on a unit: `RECIPE@UNIT`.
+#[derive(Clone, Debug)]
+pub(crate) struct OnUnit(pub(crate) Recipe);
+
+impl FromStr for OnUnit {
+    type Err = quarter::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once('@') {
+            None => text.parse().map(Self),
+            Some((recipe, unit)) => recipe.parse::<Recipe>()?.on(unit.parse()?).map(Self),
+        }
+    }
 }

@@ -17,6 +17,7 @@ pub mod side;
 use crate::array::{Array, Taken};
 use crate::inspect::count;
 use crate::output::Output;
+use crate::units::OnUnit;
 use anyhow::{Context as _, bail, ensure};
 use compare::{Other, difference};
 use measure::{Errors, Sum, errors};
@@ -24,7 +25,7 @@ use operand::{Given, Operand};
 use output::Results;
 use quarter::gemm::{Accumulation, BlockSum, GemmOptions, Workspace, gemm_nt_in};
 use quarter::mma::{TF32, Unit};
-use quarter::recipe::{self, GemmRecipe, Pass, Recipe};
+use quarter::recipe::{self, GemmRecipe, Pass};
 use quarter::{FormatId, Isa};
 use side::{Layout, Side};
 use std::fmt::Write as _;
@@ -56,7 +57,8 @@ D.npy has float32; with --out-type bf16 or f16 their codes as uint16, with anoth
 The error is that against f64 sums of the operands as they were multiplied, of all rows or, for large \
 products, of some that lie evenly. The bound is gamma(h) sum |a b|, gamma(h) = h u / (1 - h u), \
 u = 2^-24, h roundings in a row, and what C, the output's type and subnormal numbers add: \
-no element may be beyond it. For a unit's sums, but for those of `exact`, `quarter report` has it.
+no element may be beyond it. For a unit's sums, but for those of `exact`, \
+`quarter report products --unit NAME` holds drawn data to one.
 --selftest multiplies a fixed list and compares the digest of all results with the one that every \
 machine has.")]
 pub struct Args {
@@ -87,9 +89,9 @@ pub struct Args {
     /// The tensor of B, where there are several
     #[arg(long, value_name = "NAME")]
     b_tensor: Option<String>,
-    /// Cast A and B as this recipe does
+    /// Cast A and B as this recipe does; NAME@UNIT is on a unit
     #[arg(long, value_name = "NAME", requires = "pass")]
-    recipe: Option<Recipe>,
+    recipe: Option<OnUnit>,
     /// Which of its products: fprop, dgrad or wgrad
     #[arg(long, value_name = "PASS", requires = "recipe")]
     pass: Option<Pass>,
@@ -158,7 +160,7 @@ pub fn run(args: &Args) -> anyhow::Result<String> {
             tensor: args.b_tensor.as_deref(),
         },
     ];
-    let gemm = args.recipe.as_ref().zip(args.pass).map(|(recipe, pass)| recipe.gemm(pass));
+    let gemm = args.recipe.as_ref().zip(args.pass).map(|(recipe, pass)| recipe.0.gemm(pass));
     let sums = sums(args, gemm)?;
     let operands = [given[0].read()?, given[1].read()?];
     let casts = gemm.map(|gemm| [gemm.a, gemm.b]);
@@ -354,7 +356,8 @@ fn report(text: &mut String, found: &Errors, sum: &Sum<'_>, m: usize) -> anyhow:
     if let Some(unit) = sum.unbounded() {
         write!(
             text,
-            "\nbound  none here (but by `quarter report products --unit`) for the sums of {unit}"
+            "\nbound  not computed for the sums of {unit} (`quarter report products --unit {unit}` \
+             holds drawn data to one)"
         )?;
         return Ok(());
     }

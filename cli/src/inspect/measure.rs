@@ -15,9 +15,7 @@ use super::stats::{Stats, in_order};
 use crate::checkpoint::buffer::{Buffer, reserve};
 use quarter::scale::{Context, GroupScale, Native, ScaleFormat};
 use quarter::slice::Values;
-use quarter::tensor::{
-    Cast, MatMut, MatRef, QuantizeOptions, Quantized, Scales, StatsLevel, quantize_into,
-};
+use quarter::tensor::{Cast, MatMut, MatRef, QuantizeOptions, Quantized, Scales, quantize_into};
 use quarter::{FormatSpec, Granularity, RandomStream};
 
 /// Elements of a tile.
@@ -237,7 +235,7 @@ fn tile_loss(
             Granularity::Row | Granularity::Col | Granularity::Block { .. } => None,
         }
     };
-    let options = QuantizeOptions::new().stats(StatsLevel::Tensor).random(stream);
+    let options = QuantizeOptions::new().random(stream);
     let options = match &given {
         Some(scales) => options.scales(scales),
         None => options,
@@ -252,7 +250,6 @@ fn tile_loss(
     for part in with_elements!(kind, tile, source => losses(source, values, codes, spec)) {
         loss.add(&part);
     }
-    loss.flushed = quantized.stats().map_or(0, |stats| stats.flushed);
     Ok(loss)
 }
 
@@ -320,6 +317,7 @@ const LANES: usize = 8;
 struct Lanes {
     noise: [f64; LANES],
     saturated: [u32; LANES],
+    flushed: [u32; LANES],
     spoilt: [u32; LANES],
 }
 
@@ -331,7 +329,10 @@ impl Lanes {
             let (x, y) = (x[i].wide(), f64::from(y[i]));
             let error = if x.is_finite() & y.is_finite() { x - y } else { 0.0 };
             self.noise[i] += error * error;
-            self.saturated[i] += u32::from((x.abs() > y.abs() * limit) & (c[i] & mask == most));
+            // Times a scale of 0 the largest number is 0, and that is no overflow.
+            let beyond = (x.abs() > y.abs() * limit) & (c[i] & mask == most) & (y != 0.0);
+            self.saturated[i] += u32::from(beyond);
+            self.flushed[i] += u32::from(x.is_finite() & (x != 0.0) & (y == 0.0));
             self.spoilt[i] += u32::from(x.is_finite() & !y.is_finite());
         }
     }
@@ -339,7 +340,8 @@ impl Lanes {
     fn sum(&self) -> Loss {
         let count = |lanes: &[u32]| lanes.iter().map(|n| u64::from(*n)).sum();
         let (saturated, spoilt) = (count(&self.saturated), count(&self.spoilt));
-        Loss { noise: self.noise.iter().sum(), saturated, spoilt, flushed: 0 }
+        let (noise, flushed) = (self.noise.iter().sum(), count(&self.flushed));
+        Loss { noise, saturated, flushed, spoilt }
     }
 }
 

@@ -100,7 +100,7 @@ pub struct CastReport {
     pub saturated: u64,
     /// The share of these among the elements that are neither zero nor NaN.
     pub saturated_share: f64,
-    /// Non-zero elements whose code is a zero.
+    /// Finite non-zero elements that are 0 when turned back.
     pub flushed: u64,
     /// The share of these among the elements that are neither zero nor NaN.
     pub flushed_share: f64,

@@ -1,22 +1,34 @@
 //! The report as pictures.
 
 use super::Plan;
-use super::casts::Share;
 use super::products::{Product, largest};
 use crate::draw::{Area, COLORS, Drawn, FONT, GREY, caption, heading, mesh, picture, small};
 use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
+use quarter::mma::UNITS;
 
-/// Pixels beside panels, for a legend.
-const LEGEND: i32 = 210;
+/// Pixels beside panels, for a legend, and above them, for a title.
+const LEGEND: i32 = 230;
+const TITLE: i32 = 34;
 /// Lines of a legend, at most.
 const ENTRIES: usize = 18;
-/// Pixels of the picture of signal to noise, of a panel of products, and of one of casts.
-const SIGNAL: (u32, u32) = (960, 520);
-const PRODUCTS: (u32, u32) = (420, 420);
-const CASTS: (u32, u32) = (680, 260);
-/// Shares below are not drawn.
-const LEAST: f64 = 1e-6;
+/// Pixels of the picture of signal to noise, and of a panel of products.
+const SIGNAL: (u32, u32) = (1000, 520);
+const PRODUCTS: (u32, u32) = (420, 440);
+/// Powers of two from the largest number down, and dB, of signal to noise.
+const REACH: i32 = 34;
+const MOST_DB: f64 = 42.0;
+/// Curves that are nowhere farther apart are one, in dB.
+const ALIKE: f64 = 0.6;
+/// Colours of the ways to sum that are usual; others have those of their place among the units.
+const USUAL: [&str; 7] = [
+    "f32",
+    "h100-wgmma-fp8-f16",
+    "h100-16bit",
+    "b200-mxfp8",
+    "h100-wgmma-fp8",
+    "h100-tf32",
+    "exact",
+];
 
 /// A line of theory, and what was measured.
 pub struct Curve {
@@ -25,41 +37,104 @@ pub struct Curve {
     pub marks: Vec<(f64, f64)>,
 }
 
-/// The line of an entry: of colours that come again thin.
-fn style(i: usize) -> ShapeStyle {
-    COLORS[i % COLORS.len()].stroke_width(if i < COLORS.len() { 2 } else { 1 })
+/// How an entry is drawn: of those that share a colour the second has hollow dots.
+#[derive(Clone, Copy)]
+struct Style {
+    color: RGBColor,
+    hollow: bool,
 }
 
-fn legend<'a, 'n>(area: &Area<'a>, names: impl Iterator<Item = &'n str>, note: &str) -> Drawn<'a> {
-    let mut y = 24;
-    for (i, name) in names.take(ENTRIES).enumerate() {
-        area.draw(&PathElement::new([(4, y), (34, y)], style(i)))?;
-        area.draw(&Text::new(caption(name), (42, y - 8), small(&BLACK)))?;
-        y += 22;
+impl Style {
+    const fn of(i: usize) -> Self {
+        Self { color: COLORS[i % COLORS.len()], hollow: i >= COLORS.len() }
     }
-    area.draw(&Text::new(note.to_owned(), (4, y), small(&GREY)))
+
+    /// That of a way to sum, the same in every picture; hollow where it is promoted.
+    fn of_sums(name: &str) -> Self {
+        let (unit, promoted) = match name.split_once('/') {
+            Some((unit, _)) => (unit, true),
+            None => (name, false),
+        };
+        let place = USUAL.iter().position(|usual| *usual == unit);
+        let place = place.or_else(|| UNITS.iter().position(|other| other.name() == unit));
+        Self { hollow: promoted, ..Self::of(place.unwrap_or(0) % COLORS.len()) }
+    }
+
+    fn line(self) -> ShapeStyle {
+        self.color.stroke_width(if self.hollow { 1 } else { 2 })
+    }
+
+    fn dot(self) -> ShapeStyle {
+        if self.hollow { self.color.stroke_width(1) } else { self.color.filled() }
+    }
+}
+
+fn legend<'a>(
+    area: &Area<'a>,
+    entries: impl Iterator<Item = (Vec<String>, Style)>,
+    notes: &[&str],
+) -> Drawn<'a> {
+    let mut y = 24;
+    for (names, style) in entries.take(ENTRIES) {
+        area.draw(&PathElement::new([(4, y), (34, y)], style.line()))?;
+        area.draw(&Circle::new((19, y), 3, style.dot()))?;
+        for name in names {
+            area.draw(&Text::new(caption(&name), (42, y - 8), small(&BLACK)))?;
+            y += 20;
+        }
+        y += 4;
+    }
+    for note in notes {
+        area.draw(&Text::new((*note).to_owned(), (4, y), small(&GREY)))?;
+        y += 20;
+    }
+    Ok(())
+}
+
+/// Curves that lie on one another, as one.
+fn alike(curves: &[Curve]) -> Vec<(Vec<String>, &Curve)> {
+    let same = |a: &Curve, b: &Curve| {
+        let drawn = |x: f64| x.clamp(0.0, MOST_DB);
+        a.line.iter().zip(&b.line).all(|(a, b)| (drawn(a.1) - drawn(b.1)).abs() <= ALIKE)
+    };
+    let mut all: Vec<(Vec<String>, &Curve)> = Vec::new();
+    for curve in curves {
+        match all.iter_mut().find(|(_, first)| same(first, curve)) {
+            Some((names, _)) => names.push(curve.name.clone()),
+            None => all.push((vec![curve.name.clone()], curve)),
+        }
+    }
+    all
 }
 
 /// Signal to noise by where normal numbers lie in a format.
-pub fn signal(curves: &[Curve]) -> anyhow::Result<String> {
+pub fn signal(curves: &[Curve], seed: u64) -> anyhow::Result<String> {
+    let curves = alike(curves);
     picture(SIGNAL, |root| {
-        let (left, right) = root.split_horizontally(SIGNAL.0 as i32 - LEGEND);
+        let title = format!("Signal to noise of normal numbers in each format, seed {seed}");
+        root.draw(&Text::new(title, (12, 8), heading()))?;
+        let (_, below) = root.split_vertically(TITLE);
+        let (left, right) = below.split_horizontally(SIGNAL.0 as i32 - LEGEND);
         let mut chart = ChartBuilder::on(&left)
             .margin(10)
             .x_label_area_size(36)
             .y_label_area_size(60)
-            .build_cartesian_2d(-24.0..0.5, 0.0..42.0)?;
-        let x = "standard deviation / largest number, power of two";
+            .build_cartesian_2d(-f64::from(REACH)..0.5, 0.0..MOST_DB)?;
+        let x = "log2(standard deviation / largest number)";
         mesh!(chart, x, &|x| format!("{x:.0}"), "SQNR, dB", &|y| format!("{y:.0}"))?;
-        for (i, curve) in curves.iter().enumerate() {
+        for (i, (_, curve)) in curves.iter().enumerate() {
             let inside = |points: &[(f64, f64)]| -> Vec<(f64, f64)> {
-                points.iter().copied().filter(|point| (0.0..=42.0).contains(&point.1)).collect()
+                points.iter().copied().filter(|point| (0.0..=MOST_DB).contains(&point.1)).collect()
             };
-            chart.draw_series([PathElement::new(inside(&curve.line), style(i))])?;
-            let mark = |at| Circle::new(at, 3, style(i).color.filled());
-            chart.draw_series(inside(&curve.marks).into_iter().map(mark))?;
+            let style = Style::of(i);
+            chart.draw_series([PathElement::new(inside(&curve.line), style.line())])?;
+            let mark = |at| Circle::new(at, 3, style.dot());
+            let marks = inside(&curve.marks).into_iter().filter(|mark| mark.1 > 0.3);
+            chart.draw_series(marks.map(mark))?;
         }
-        legend(&right, curves.iter().map(|curve| &*curve.name), "lines: theory, dots: measured")
+        let entries = curves.iter().enumerate();
+        let entries = entries.map(|(i, (names, _))| (names.clone(), Style::of(i)));
+        legend(&right, entries, &["lines: theory", "dots: measured"])
     })
 }
 
@@ -87,21 +162,35 @@ pub fn products(plan: &Plan, products: &[Vec<Product>]) -> anyhow::Result<String
         };
         sums.iter().map(line).collect()
     };
+    let styles: Vec<Style> = sums.iter().map(|sums| Style::of_sums(sums)).collect();
     let panels = [
-        ("norm of errors of sums, of |A||B|", lines(|p| p.sums_norm)),
-        ("largest error of sums / bound", lines(|p| p.sums_of_bound)),
+        ("error of sums / |A||B|", lines(|p| p.sums_norm), None),
+        ("worst error of sums / proven bound", lines(|p| p.sums_of_bound), Some(1.0)),
     ];
+    let passes: Vec<&str> = plan.passes.iter().map(|pass| pass.name()).collect();
     let size = (PRODUCTS.0 * panels.len() as u32 + LEGEND as u32, PRODUCTS.1);
     picture(size, |root| {
-        let (left, right) = root.split_horizontally((size.0 as i32) - LEGEND);
-        for (area, (title, lines)) in left.split_evenly((1, panels.len())).iter().zip(&panels) {
-            panel(area, title, lines)?;
+        let title = format!("Errors of sums by K, {}, seed {}", passes.join(", "), plan.seed);
+        root.draw(&Text::new(title, (12, 8), heading()))?;
+        let (_, below) = root.split_vertically(TITLE);
+        let (left, right) = below.split_horizontally((size.0 as i32) - LEGEND);
+        let areas = left.split_evenly((1, panels.len()));
+        for (area, (title, lines, most)) in areas.iter().zip(&panels) {
+            panel(area, title, lines, &styles, *most)?;
         }
-        legend(&right, sums.iter().copied(), "the largest of all recipes")
+        let entries =
+            sums.iter().zip(&styles).map(|(name, style)| (vec![(*name).to_owned()], *style));
+        legend(&right, entries, &["the largest of all recipes", "hollow: promoted"])
     })
 }
 
-fn panel<'a>(area: &Area<'a>, title: &str, lines: &[Vec<(f64, f64)>]) -> Drawn<'a> {
+fn panel<'a>(
+    area: &Area<'a>,
+    title: &str,
+    lines: &[Vec<(f64, f64)>],
+    styles: &[Style],
+    most: Option<f64>,
+) -> Drawn<'a> {
     let points = || lines.iter().flatten().copied();
     let Some(first) = points().next() else {
         return area.draw(&Text::new(format!("{title}: all 0"), (40, 40), small(&BLACK)));
@@ -110,74 +199,22 @@ fn panel<'a>(area: &Area<'a>, title: &str, lines: &[Vec<(f64, f64)>]) -> Drawn<'
         ((low.0.min(x), low.1.min(y)), (high.0.max(x), high.1.max(y)))
     };
     let (low, high) = points().fold((first, first), fold);
+    let top = most.map_or(high.1 * 2.0, |most| (most * 1.6).max(high.1 * 1.2));
+    let (from, to) = (low.0 - 0.25, high.0 + 0.25);
     let mut chart = ChartBuilder::on(area)
         .margin(10)
         .x_label_area_size(36)
         .y_label_area_size(64)
-        .build_cartesian_2d(
-        low.0 - 0.25..high.0 + 0.25,
-        (low.1 / 2.0..high.1 * 2.0).log_scale(),
-    )?;
-    mesh!(chart, "log2 K", &|x| format!("{x:.0}"), title, &|y| format!("{y:.0e}"))?;
-    for (i, line) in lines.iter().enumerate() {
-        chart.draw_series([PathElement::new(line.clone(), style(i))])?;
-        let mark = |at: &(f64, f64)| Circle::new(*at, 3, style(i).color.filled());
+        .build_cartesian_2d(from..to, (low.1 / 2.0..top).log_scale())?;
+    let y = |y: &f64| if (0.005..5.0).contains(y) { format!("{y}") } else { format!("{y:.0e}") };
+    mesh!(chart, "log2 K", &|x| format!("{x:.0}"), title, &y)?;
+    if let Some(most) = most {
+        chart.draw_series([PathElement::new([(from, most), (to, most)], GREY.stroke_width(2))])?;
+    }
+    for (line, style) in lines.iter().zip(styles) {
+        chart.draw_series([PathElement::new(line.clone(), style.line())])?;
+        let mark = |at: &(f64, f64)| Circle::new(*at, 3, style.dot());
         chart.draw_series(line.iter().map(mark))?;
-    }
-    Ok(())
-}
-
-/// Shares by scale, a panel for each distribution, and the formats of OCP's specifications.
-pub fn casts(all: &[Vec<Share>]) -> anyhow::Result<String> {
-    const FORMATS: [&str; 5] = ["e4m3", "e5m2", "e2m3", "e3m2", "e2m1"];
-    let across = all.len().clamp(1, 2);
-    let down = all.len().div_ceil(across).max(1);
-    let size = (CASTS.0 * across as u32 + LEGEND as u32, CASTS.1 * down as u32);
-    picture(size, |root| {
-        let (left, right) = root.split_horizontally((size.0 as i32) - LEGEND);
-        for (area, shares) in left.split_evenly((down, across)).iter().zip(all) {
-            scales(area, shares, &FORMATS)?;
-        }
-        legend(&right, FORMATS.into_iter(), "triangles: saturated, dots: to 0")
-    })
-}
-
-fn scales<'a>(area: &Area<'a>, shares: &[Share], formats: &[&str]) -> Drawn<'a> {
-    let area = area.margin(6, 6, 8, 8);
-    let Some(first) = shares.first() else { return Ok(()) };
-    area.draw(&Text::new(caption(&first.distribution), (4, 0), heading()))?;
-    let mut scales: Vec<&str> = Vec::new();
-    for share in shares {
-        if !scales.contains(&&*share.scale) {
-            scales.push(&share.scale);
-        }
-    }
-    let mut chart = ChartBuilder::on(&area)
-        .margin_top(22)
-        .x_label_area_size(36)
-        .y_label_area_size(60)
-        .build_cartesian_2d(0.0..scales.len() as f64, (LEAST..1.0).log_scale())?;
-    mesh!(chart, "scale", &|_| String::new(), "share", &|y| format!("{y:.0e}"))?;
-    let middle = Pos::new(HPos::Center, VPos::Top);
-    let letters = TextStyle::from((FONT, 10).into_font()).color(&BLACK).pos(middle);
-    for (i, scale) in scales.iter().enumerate() {
-        let at = (i as f64 + 0.5, LEAST);
-        let name = EmptyElement::at(at) + Text::new((*scale).to_owned(), (0, 4), letters.clone());
-        chart.draw_series([name])?;
-    }
-    for share in shares {
-        let place = |names: &[&str], name: &str| names.iter().position(|other| *other == name);
-        let found = (place(&scales, &share.scale), place(formats, &share.format));
-        let (Some(scale), Some(format)) = found else { continue };
-        let x = scale as f64 + (format as f64 + 1.0) / (formats.len() as f64 + 1.0);
-        let color = style(format).color;
-        let [saturated, flushed] = [share.saturated, share.flushed].map(|n| share.of(n));
-        if saturated >= LEAST {
-            chart.draw_series([TriangleMarker::new((x, saturated), 5, color.filled())])?;
-        }
-        if flushed >= LEAST {
-            chart.draw_series([Circle::new((x, flushed), 3, color.filled())])?;
-        }
     }
     Ok(())
 }

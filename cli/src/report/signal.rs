@@ -12,7 +12,7 @@ use serde::Serialize;
 /// Elements of each measurement: the noise of blocks of them is known to some hundredths of a dB.
 const SHAPE: (usize, usize) = (1024, 1024);
 /// Matrices of normal numbers for each format: those beyond the largest are few and lose much.
-const DRAWS: u64 = 24;
+const DRAWS: u64 = 16;
 /// Standard deviations of normal numbers below the largest of a format: about what an amax is.
 const SIGMAS: f64 = 3.7;
 /// Formats whose numbers blocks are of, and rules of their scales: down and up to powers of two, and
@@ -24,6 +24,8 @@ const RULES: [Rule; 3] = [Rule::OcpFloor, Rule::OcpRceil, Rule::TeCurrent];
 /// A line of the JSON.
 #[derive(Clone, Debug, Serialize)]
 pub struct Signal {
+    /// `format` or `block`.
+    pub kind: &'static str,
     /// The format, or the cast of blocks.
     pub cast: String,
     /// What was cast.
@@ -36,18 +38,21 @@ pub struct Signal {
     pub predicted_db: f64,
     /// Measured less predicted.
     pub difference_db: f64,
+    pub seed: u64,
 }
 
 impl Signal {
     fn new(cast: String, data: &'static str, measured: f64, predicted: f64) -> Self {
         let rounded = |x: f64| (x * 1e3).round() / 1e3;
         Self {
+            kind: "block",
             cast,
             data,
             formula_db: None,
             measured_db: rounded(measured),
             predicted_db: rounded(predicted),
             difference_db: rounded(measured - predicted),
+            seed: 0,
         }
     }
 
@@ -116,7 +121,8 @@ pub fn part(plan: &Plan, draw: bool) -> anyhow::Result<Part> {
         theories.map(|(data, x, by, theory)| {
             let measured = alone(*format, x, by, SHAPE)?;
             let signal = Signal::new(format.to_string(), data, measured, sqnr(spec, theory));
-            Ok(Signal { formula_db: figure(sqnr_formula(spec.precision())), ..signal })
+            let formula_db = figure(sqnr_formula(spec.precision()));
+            Ok(Signal { kind: "format", formula_db, ..signal })
         })
     });
     let of_formats: Vec<Signal> =
@@ -146,7 +152,8 @@ pub fn part(plan: &Plan, draw: bool) -> anyhow::Result<Part> {
             about: format!(
                 "Numbers rounded to nearest even: normal ones, the format's largest number being \
                  {SIGMAS} standard deviations, and such as are spread evenly up to it. The formula \
-                 is 6.02 p + 7.44 dB for p bits of significand."
+                 is 6.02 p + 7.44 dB for p bits of significand. Predicted is sqnr of \
+                 quarter::accuracy::bounds, an integral over the format's numbers."
             ),
             columns: titles(["format", "data"], &["formula"]),
             names: 2,
@@ -163,27 +170,29 @@ pub fn part(plan: &Plan, draw: bool) -> anyhow::Result<Part> {
             rows: of_blocks.iter().map(Signal::cells).collect(),
         },
     ];
-    let picture = if draw { Some(("sqnr.svg", curves(&formats, &normal[..1])?)) } else { None };
-    let records = of_formats.into_iter().chain(of_blocks).map(Record::Sqnr).collect();
-    Ok(Part { records, tables, picture })
+    let pictures =
+        if draw { vec![("sqnr", curves(&formats, &normal[..1], plan.seed)?)] } else { Vec::new() };
+    let all = of_formats.into_iter().chain(of_blocks);
+    let records = all.map(|signal| Record::Sqnr(Signal { seed: plan.seed, ..signal })).collect();
+    Ok(Part { records, tables, pictures })
 }
 
 /// How signal to noise depends on where numbers lie in a format: predicted lines, measured points.
-fn curves(formats: &[FormatId], normal: &[Vec<f32>]) -> anyhow::Result<String> {
+fn curves(formats: &[FormatId], normal: &[Vec<f32>], seed: u64) -> anyhow::Result<String> {
     const SHAPE: (usize, usize) = (128, 512);
     let curves = formats.par_iter().map(|format| {
         let spec = format.spec();
         let sigma = |power: f64| spec.max() * power.exp2();
-        let line = (0..=96).map(|i| {
-            let power = f64::from(i) / 4.0 - 24.0;
+        let line = (0..=68).map(|i| {
+            let power = f64::from(i) / 2.0 - 34.0;
             (power, sqnr(spec, Density::Normal { sigma: sigma(power) }))
         });
-        let marks = (0..12).map(|i| {
+        let marks = (0..17).map(|i| {
             let power = f64::from(-2 * i);
             Ok((power, alone(*format, normal, sigma(power) as f32, SHAPE)?))
         });
         let marks = marks.collect::<quarter::Result<_>>()?;
         Ok(plot::Curve { name: format.to_string(), line: line.collect(), marks })
     });
-    plot::signal(&curves.collect::<quarter::Result<Vec<_>>>()?)
+    plot::signal(&curves.collect::<quarter::Result<Vec<_>>>()?, seed)
 }

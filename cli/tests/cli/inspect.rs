@@ -108,6 +108,16 @@ fn flushed_and_saturated() {
     assert!(found["recommended"]["reason"].as_str().unwrap().ends_with("saturates 50.000 %"));
 }
 
+/// A block of NVFP4 that is tiny beside the largest has a scale of 0: its elements are flushed, not
+/// saturated.
+#[test]
+fn a_scale_of_zero_flushes() {
+    let values: Vec<f32> = (0..32).map(|i| if i < 16 { 1.0 } else { 2_f32.powi(-20) }).collect();
+    let scene = Scene::new(&matrix("(1, 32)", &values));
+    let cast = &only(&scene, &["--casts", "e2m1:1x16:nvfp4"])["casts"][0];
+    assert_eq!((&cast["saturated"], &cast["flushed"]), (&json!(0), &json!(16)), "{cast}");
+}
+
 /// A8: signal to noise of Gaussian values; for NVFP4 and MX its table of blocks.
 #[test]
 fn gaussian() {

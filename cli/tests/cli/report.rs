@@ -19,12 +19,14 @@ fn printed(args: &[&str]) -> String {
     run.stdout
 }
 
-/// Its lines as JSON, each with the part that it is of.
+/// Its lines of a kind as JSON, all of the same part.
 #[track_caller]
-fn lines(args: &[&str], part: &str) -> Vec<Value> {
+fn lines(args: &[&str], part: &str, kind: &str) -> Vec<Value> {
     let text = printed(&[args, &["--json"]].concat());
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert!(!lines.is_empty() && lines.iter().all(|line| line["part"] == part), "{args:?}");
+    assert!(lines.iter().all(|line| line["part"] == part), "{args:?}");
+    let lines: Vec<Value> = lines.into_iter().filter(|line| line["kind"] == kind).collect();
+    assert!(!lines.is_empty(), "{args:?}");
     lines
 }
 
@@ -33,22 +35,29 @@ fn number(line: &Value, key: &str) -> f64 {
     line[key].as_f64().unwrap_or_else(|| panic!("{key} of {line}"))
 }
 
-/// Figures are rounded to what every machine has the same.
+/// The page and its pictures: figures are rounded to what every machine has the same.
 #[test]
 fn the_page_is_what_it_prints() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/accuracy.md");
-    let page = std::fs::read_to_string(path).expect("docs/accuracy.md");
-    let now = printed(&["--markdown"]);
+    const AGAIN: &str = "run `quarter report --markdown --out docs > docs/accuracy.md`";
+    let docs = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs"));
+    let page = std::fs::read_to_string(docs.join("accuracy.md")).expect("docs/accuracy.md");
+    let scene = Scene::new(&[]);
+    let out = scene.path("out");
+    let now = printed(&["--markdown", "--out", out.to_str().unwrap()]);
     for (i, (line, other)) in now.lines().zip(page.lines()).enumerate() {
-        assert_eq!(
-            line,
-            other,
-            "line {}: run `quarter report --markdown > docs/accuracy.md`",
-            i + 1
-        );
+        assert_eq!(line, other, "line {}: {AGAIN}", i + 1);
     }
-    assert!(now == page, "docs/accuracy.md has another length: print it again");
+    assert!(now == page, "docs/accuracy.md has another length: {AGAIN}");
+    for name in PICTURES {
+        let read = |at: &std::path::Path| std::fs::read(at.join(name)).expect(name);
+        assert!(read(&out) == read(docs), "{name} is another picture: {AGAIN}");
+        assert!(page.contains(&format!("({name})")), "{name}");
+    }
+    assert!(page.contains(" 0 of ") && page.contains(" proven bounds are passed."));
 }
+
+const PICTURES: [&str; 4] =
+    ["accuracy-casts.svg", "accuracy-products.svg", "accuracy-recipes.svg", "accuracy-sqnr.svg"];
 
 #[test]
 fn every_instruction_set_and_thread_count_prints_the_same() {
@@ -69,7 +78,8 @@ fn every_instruction_set_and_thread_count_prints_the_same() {
 /// The page has the default seed; here is another, the last.
 #[test]
 fn signal_to_noise_is_that_of_theory() {
-    let all = lines(&["sqnr", "--seed", "18446744073709551615"], "sqnr");
+    let args = ["sqnr", "--seed", "18446744073709551615"];
+    let all = [lines(&args, "sqnr", "format"), lines(&args, "sqnr", "block")].concat();
     let of = |cast: &str, data: &str| {
         let found = all.iter().find(|line| line["cast"] == cast && line["data"] == data);
         found.unwrap_or_else(|| panic!("{cast} {data}"))
@@ -101,40 +111,122 @@ fn signal_to_noise_is_that_of_theory() {
     }
 }
 
-/// Beside the page, the backward passes and lengths that no block divides.
+/// Beside the page, other lengths, which no block divides.
 #[test]
 fn no_product_is_beyond_its_bound() {
-    for pass in ["dgrad", "wgrad"] {
-        let args = ["products", "--pass", pass, "--k", "1,33,500", "--seed", "9"];
-        let all = lines(&args, "product");
-        let mut bounds = 0;
-        for line in &all {
-            assert_eq!(line["beyond"], 0, "{line}");
-            bounds += line["outputs"].as_u64().unwrap() - line["without_bound"].as_u64().unwrap();
-            for key in ["of_bound", "sums_of_bound"] {
-                assert!((0.0..=1.0).contains(&number(line, key)), "{line}");
-            }
-            // Products of the tiniest are not f32, and some units lose what sums of constants add.
-            if !["tiny-f32", "constant"].contains(&line["distribution"].as_str().unwrap()) {
-                assert!(number(line, "sums_norm") < 1e-2, "{line}");
-            }
+    let args = ["products", "--k", "1,33,500", "--seed", "9"];
+    let all = lines(&[&args[..], &["--pass", "dgrad,wgrad"]].concat(), "products", "bounds");
+    let mut bounds = 0;
+    for line in &all {
+        assert_eq!(line["beyond"], 0, "{line}");
+        let bounded = line["outputs"].as_u64().unwrap() - line["without_bound"].as_u64().unwrap();
+        bounds += bounded;
+        let part = |key: &str| line[key].as_f64();
+        let overflow = line["sums"].as_str().unwrap().ends_with("f16");
+        for key in ["of_bound", "sums_of_bound"] {
+            assert!(part(key).is_some() || overflow || bounded == 0, "{line}");
+            assert!(part(key).is_none_or(|part| (0.0..=1.0).contains(&part)), "{line}");
         }
-        assert!(bounds > 35_000, "{bounds}");
-        // E5M2 gradients are what rules these.
-        let sqnr = |recipe: &str| {
-            let is = |line: &&Value| {
-                line["recipe"] == recipe
-                    && line["k"] == 500
-                    && line["sums"] == "f32"
-                    && line["distribution"] == "gaussian"
-            };
-            number(all.iter().find(is).expect("a line"), "sqnr_db")
-        };
-        assert!(sqnr("f32") > 120.0 && sqnr("f32") > sqnr("bf16") + 50.0);
-        assert!(
-            sqnr("bf16") > sqnr("blockwise") + 15.0 && sqnr("blockwise") > sqnr("current") + 2.0
-        );
+        assert!(overflow || line["overflow"] == 0, "{line}");
+        // Products of the tiniest are not f32, and some units lose what sums of constants add.
+        if !["tiny-f32", "constant"].contains(&line["distribution"].as_str().unwrap()) {
+            assert!(part("sums_norm").is_none_or(|norm| norm < 1e-2), "{line}");
+        }
     }
+    assert!(bounds > 70_000, "{bounds}");
+}
+
+/// Another seed differs by no more than the standard errors say, and normal numbers are those of
+/// theory.
+#[test]
+fn products_have_the_noise_of_theory() {
+    let one = |seed: &str| {
+        let args = ["products", "--k", "256", "--unit", "f32", "--seed", seed];
+        lines(&args, "products", "signal")
+    };
+    let (first, second) = (one("1"), one("2"));
+    assert_eq!((first.len(), second.len()), (12 * 3 * 7, 12 * 3 * 7));
+    let mut predicted = 0;
+    for (a, b) in first.iter().zip(&second) {
+        let [x, y] = [a, b].map(|line| number(line, "sqnr_db"));
+        let [dx, dy] = [a, b].map(|line| number(line, "standard_error_db"));
+        assert!((x - y).abs() <= 4.0 * (dx * dx + dy * dy).sqrt() + 0.01, "{a}\n{b}");
+        for line in [a, b].into_iter().filter(|line| !line["predicted_db"].is_null()) {
+            let off = (number(line, "sqnr_db") - number(line, "predicted_db")).abs();
+            let error = number(line, "standard_error_db");
+            assert!(error < 0.06 && off < 0.1 + 2.0 * error, "{line}");
+            predicted += 1;
+        }
+    }
+    // All but f32.
+    assert_eq!(predicted, 2 * 11 * 3);
+    let sqnr = |recipe: &str, pass: &str| {
+        let is = |line: &&Value| {
+            line["recipe"] == recipe && line["pass"] == pass && line["distribution"] == "gaussian"
+        };
+        number(first.iter().find(is).expect("a line"), "sqnr_db")
+    };
+    assert!(sqnr("f32", "fprop") > 120.0 && sqnr("f32", "fprop") > sqnr("bf16", "fprop") + 50.0);
+    assert!(sqnr("bf16", "fprop") > sqnr("blockwise", "dgrad") + 15.0);
+    // E5M2 gradients.
+    assert!(sqnr("current", "fprop") > sqnr("current", "dgrad") + 3.0);
+}
+
+/// Sums in f16 are infinite where codes are large: they are counted, and have no figures.
+#[test]
+fn overflow_is_counted() {
+    let args = ["products", "--recipe", "current", "--unit", "h100-wgmma-fp8-f16", "--k", "4096"];
+    let args = [&args[..], &["--pass", "fprop", "--distribution", "gaussian,zeros"]].concat();
+    let all = lines(&args, "products", "bounds");
+    let [gaussian, zeros] = &all[..] else { panic!("{} lines", all.len()) };
+    let overflow = number(gaussian, "overflow");
+    assert!((24.0..=32.0).contains(&overflow) && gaussian["beyond"] == 0, "{gaussian}");
+    for key in ["of_bound", "of_probable", "sums_of_bound", "sums_of_probable"] {
+        assert!(gaussian[key].is_null() && zeros[key] == 0.0, "{gaussian} {zeros}");
+    }
+    assert_eq!(gaussian["sums_norm"].is_null(), overflow == 32.0, "{gaussian}");
+    let signals = lines(&args, "products", "signal");
+    let levels: Vec<_> = signals.iter().map(|line| &line["sqnr_db"]).collect();
+    assert_eq!(levels, ["overflow", "zeros"]);
+    let text = printed(&args);
+    assert!(text.lines().any(|line| line.contains("% Inf")), "{text}");
+    // Numbers that the format has.
+    let args = ["products", "--recipe", "f32", "--k", "1", "--distribution", "constant"];
+    let exact = lines(&[&args[..], &["--unit", "f32"]].concat(), "products", "signal");
+    assert!(exact.iter().all(|line| line["sqnr_db"] != "zeros"), "{exact:?}");
+}
+
+/// Of independent matrices one in H + 1 is larger than H others.
+#[test]
+fn histories_overflow_as_theory_says() {
+    let all = lines(&["casts", "--distribution", "gaussian,student-t"], "casts", "history");
+    let mut reaches = Vec::new();
+    for line in &all {
+        let share = number(line, "overflowing") / number(line, "matrices");
+        let (predicted, matrices) = (number(line, "predicted"), number(line, "matrices"));
+        assert_eq!(predicted, 1.0 / (number(line, "reach") + 1.0), "{line}");
+        let error = (predicted * (1.0 - predicted) / matrices).sqrt();
+        assert!(share < predicted + 4.0 * error, "{line}");
+        // msamp leaves room.
+        if line["cast"].as_str().unwrap().ends_with("te-delayed") {
+            assert!(share > predicted - 4.0 * error, "{line}");
+            reaches.push(number(line, "reach") as u32);
+        }
+    }
+    reaches.sort_unstable();
+    reaches.dedup();
+    assert_eq!(reaches, [1, 16, 1024]);
+}
+
+/// Where the scale of a block is 0, its elements are flushed and not saturated.
+#[test]
+fn a_scale_of_zero_flushes() {
+    let args = ["casts", "--recipe", "nvfp4", "--distribution", "block-spread"];
+    let all = lines(&args, "casts", "cast");
+    let [line] = &all[..] else { panic!("{} lines", all.len()) };
+    let share = |key: &str| number(line, key) / number(line, "elements");
+    assert!((0.55..0.62).contains(&share("flushed")), "{line}");
+    assert!(share("saturated") < 0.03, "{line}");
 }
 
 /// A unit that truncates to 13 bits errs more than f32, less where it is promoted; what a long sum of
@@ -142,7 +234,8 @@ fn no_product_is_beyond_its_bound() {
 #[test]
 fn promotion_is_seen() {
     let args = ["products", "--recipe", "rowwise", "--unit", "f32,h100-wgmma-fp8", "--k", "8192"];
-    let all = lines(&[&args[..], &["--distribution", "uniform,constant"]].concat(), "product");
+    let more = ["--distribution", "uniform,constant", "--pass", "fprop"];
+    let all = lines(&[&args[..], &more].concat(), "products", "bounds");
     assert_eq!(all.len(), 3 * 2);
     let norm = |sums: &str, distribution: &str| {
         let is = |line: &&Value| line["sums"] == sums && line["distribution"] == distribution;
@@ -158,7 +251,7 @@ fn promotion_is_seen() {
 /// Of numbers even within 1, and of standard normal ones.
 #[test]
 fn shares_are_probabilities() {
-    let all = lines(&["casts", "--distribution", "uniform,gaussian"], "cast");
+    let all = lines(&["casts", "--distribution", "uniform,gaussian"], "casts", "cast");
     let share = |format: &str, scale: &str, distribution: &str, key: &str| {
         let is = |line: &&Value| {
             line["format"] == format
@@ -200,21 +293,29 @@ fn what_is_chosen() {
         "--unit",
         "f32,f32",
     ]);
-    let titles: Vec<_> = text.lines().filter(|line| line.contains("products")).collect();
-    assert_eq!(
-        titles[..2],
-        [
-            "Signal to noise of products, dB, fprop, K = 64",
-            "Errors of products against their bounds, fprop"
-        ]
-    );
+    assert!(text.starts_with("Products, case by case\n"), "{text}");
+    // Of 7 distributions and 2 lengths; all passes are the same.
     let rows = |name: &str| text.lines().filter(|line| line.starts_with(name)).count();
-    assert_eq!((rows("rowwise "), rows("bf16 "), rows("mxfp8")), (2, 2, 0), "{text}");
-    assert!(text.contains("  norm, K = 32  norm, K = 64  sums/bound"), "{text}");
+    assert_eq!((rows("rowwise "), rows("bf16 "), rows("mxfp8")), (14, 14, 0), "{text}");
+    let text = printed(&[
+        "products",
+        "--recipe",
+        "current@h100-wgmma-fp8",
+        "--pass",
+        "dgrad",
+        "--k",
+        "64",
+    ]);
+    assert!(
+        text.contains("\ncurrent-h100-wgmma-fp8  dgrad  h100-wgmma-fp8/128  gaussian "),
+        "{text}"
+    );
     let text = printed(&["casts", "--distribution", "tiny-f32,midpoints-of-e4m3"]);
-    assert!(text.lines().any(|line| line.ends_with("tiny-f32  midpoints-of-e4m3")), "{text}");
+    let title = text.lines().find(|line| line.starts_with("cast ")).expect("titles");
+    assert!(title.ends_with("of-e4m3") && title.contains(" tiny-f32 "), "{text}");
     let custom = "name=mine;fprop=e3m4:row:te-current*bf16;dgrad=f32*f32;wgrad=f32*f32";
-    let all = lines(&["products", "--recipe", custom, "--unit", "f32", "--k", "8"], "product");
+    let args = ["products", "--recipe", custom, "--unit", "f32", "--k", "8"];
+    let all = lines(&args, "products", "bounds");
     assert!(all.iter().all(|line| line["recipe"] == "mine" && line["beyond"] == 0));
 }
 
@@ -223,7 +324,7 @@ fn markdown_has_tables() {
     let text =
         printed(&["products", "casts", "--markdown", "--k", "16", "--distribution", "zeros"]);
     assert!(text.starts_with("# Accuracy\n\n"), "{text}");
-    assert_eq!(text.matches("\n## ").count(), 3);
+    assert_eq!(text.matches("\n## ").count(), 5, "{text}");
     let mut cells = 0;
     for line in text.lines() {
         let here = line.matches(" | ").count();
@@ -244,11 +345,12 @@ fn pictures() {
     let mut names: Vec<_> =
         std::fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
-    assert_eq!(names, ["casts.svg", "products.svg", "sqnr.svg"]);
+    assert_eq!(names, PICTURES);
     for (name, words) in [
-        ("sqnr.svg", ["e4m3b11fnuz", "standard deviation"]),
-        ("products.svg", ["h100-wgmma-fp8/128", "largest error of sums"]),
-        ("casts.svg", ["1x32:ocp-floor", "gaussian"]),
+        ("accuracy-sqnr.svg", ["e4m3b11fnuz", "standard deviation"]),
+        ("accuracy-recipes.svg", ["mxfp8", "theory"]),
+        ("accuracy-products.svg", ["h100-wgmma-fp8/128", "worst error of sums"]),
+        ("accuracy-casts.svg", ["1x32:te-mx", "gaussian"]),
     ] {
         let text = std::fs::read_to_string(out.join(name)).unwrap();
         assert!(text.starts_with("<svg") && xml(&text) > 50, "{name}");
@@ -259,7 +361,7 @@ fn pictures() {
     // Nothing but zeros, one length, and more ways than colours.
     let least = ["products", "--k", "1", "--recipe", "f32", "--distribution", "zeros"];
     let _ = printed(&[&least[..], &["--out", out.to_str().unwrap()]].concat());
-    xml(&std::fs::read_to_string(out.join("products.svg")).unwrap());
+    xml(&std::fs::read_to_string(out.join("accuracy-products.svg")).unwrap());
 }
 
 #[test]
@@ -288,7 +390,12 @@ fn refused() {
         (report(&["--recipe", "nonsense"]), 2, "nonsense"),
         (report(&["--recipe", "name=|;fprop=f32*f32;dgrad=f32*f32;wgrad=f32*f32"]), 2, "name"),
         (report(&["nonsense"]), 2, "nonsense"),
-        (report(&["sqnr", "--recipe", "bf16"]), 1, "--recipe is for the part products"),
+        (report(&["sqnr", "--recipe", "bf16"]), 1, "--recipe is not for the part sqnr"),
+        (report(&["sqnr", "--k", "5"]), 1, "--k is for the part products"),
+        (report(&["sqnr", "--pass", "dgrad"]), 1, "--pass is for the part products"),
+        (report(&["casts", "--k", "5"]), 1, "--k is for the part products"),
+        (report(&["--recipe", "current@abacus"]), 2, "abacus"),
+        (report(&["--recipe", "current@b200-mxfp8"]), 2, "current@b200-mxfp8"),
         (report(&["casts", "--unit", "f32"]), 1, "--unit is for the part products"),
         (
             report(&["sqnr", "--distribution", "zeros"]),
@@ -307,7 +414,7 @@ fn help_names_every_distribution() {
     let help = printed(&["--help"]).replace('\n', " ");
     for distribution in Distribution::finite(FormatId::F8E4M3) {
         let name = distribution.to_string().replace(' ', "-");
-        assert!([',', '.'].iter().any(|end| help.contains(&format!(" {name}{end}"))), "{name}");
+        assert!(help.contains(&format!("  {name} ")), "{name}");
     }
 }
 
@@ -316,6 +423,6 @@ fn help_names_every_distribution() {
 fn every_preset_is_there() {
     let page = include_str!("../../../docs/accuracy.md");
     for (name, _) in presets::ALL {
-        assert!(page.contains(&format!("\n| {name} | f32 |")), "{name}");
+        assert!(page.contains(&format!("\n| {name} | ")), "{name}");
     }
 }
