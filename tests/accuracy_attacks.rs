@@ -11,45 +11,16 @@ use common::units::{Case, pairs, value};
 use common::{parallel, share};
 use half::{bf16, f16};
 use quarter::accuracy::bounds::{Bound, GemmBound, Operand, Product, Quantization, Sums, unit_sum};
-use quarter::gemm::{Accumulation, Activation, gemm_nt};
+use quarter::gemm::{Accumulation, Activation};
 use quarter::mma::{ADA_F16_F16, ADA_FP8_F16, H100_16BIT, Output, Unit, VDPBF16PS};
 use quarter::recipe::{Pass, presets};
 use quarter::tensor::{MatMut, MatRef, QuantizeOptions, Quantized, Scales, quantize};
-use quarter::{Error, FormatId, FormatSpec, Granularity};
+use quarter::{FormatId, FormatSpec, Granularity};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-fn outputs(a: &Factor, b: &Factor, call: &Call) -> Result<Vec<f64>, Error> {
-    let shape = (a.shape().0, b.shape().0);
-    let got = call.run(shape, |out, options| gemm_nt(a.input(), b.input(), out, &options))?;
-    let number = |bits: u64| match call.out {
-        _ if bits == u64::MAX => f64::NAN,
-        Out::F64 => f64::from_bits(bits),
-        Out::F32 => f32::from_bits(bits as u32).into(),
-        Out::F16 => f16::from_bits(bits as u16).into(),
-        Out::Bf16 => bf16::from_bits(bits as u16).into(),
-        Out::Codes(format, _) => format.spec().decode_f64(bits),
-    };
-    Ok(got.bits.into_iter().map(number).collect())
-}
-
 fn bounds<'a>(a: &'a Factor, b: &'a Factor, call: &'a Call) -> GemmBound<'a> {
-    let [x, y] = [a, b].map(|factor| Operand::exact(factor.input()).unwrap());
-    let mut bound = GemmBound::new(x, y, call.sums).unwrap().activation(call.activation);
-    if let Some(alpha) = call.alpha {
-        bound = bound.alpha(alpha);
-    }
-    if let C::Matrix(beta, c) = &call.c {
-        bound = bound.c(*beta, c.matrix()).unwrap();
-    }
-    if let Some(bias) = &call.bias {
-        bound = bound.bias(bias).unwrap();
-    }
-    match call.out {
-        Out::F64 | Out::F32 => bound,
-        Out::F16 => bound.output(FormatId::F16.spec()),
-        Out::Bf16 => bound.output(FormatId::Bf16.spec()),
-        Out::Codes(format, scale) => bound.codes(format.spec(), scale),
-    }
+    let [a, b] = [a, b].map(|factor| Operand::exact(factor.input()).unwrap());
+    call.bound(a, b)
 }
 
 /// Results with a bound, and without.
@@ -69,7 +40,7 @@ impl Held {
 
     #[track_caller]
     fn product(&self, a: &Factor, b: &Factor, call: &Call) {
-        let Ok(got) = outputs(a, b, call) else { return };
+        let Ok(got) = call.outputs(a, b) else { return };
         let (bound, cols) = (bounds(a, b, call), b.shape().0);
         for (i, got) in got.into_iter().enumerate() {
             let at = || format!("[{i}] of {a} * {b}, K = {}, {call}", a.shape().1);
@@ -276,7 +247,7 @@ fn zero_blocks_have_bounds() {
                 let [a, b] =
                     [(&x, gemm.a), (&y, gemm.b)].map(|(x, cast)| x.cast_to(&cast.to_string()));
                 let call = Call { sums: gemm.sums, ..Call::new() };
-                let report = bounds(&a, &b, &call).check(&outputs(&a, &b, &call).unwrap()).unwrap();
+                let report = bounds(&a, &b, &call).check(&call.outputs(&a, &b).unwrap()).unwrap();
                 assert_eq!(
                     (report.count, report.without_bound),
                     (n * n, 0),
@@ -348,7 +319,7 @@ fn what_is_not_finite_is_demanded() {
         let (expected, at) = bound.at(0, 0);
         let same = expected == want || expected.is_nan() && want.is_nan();
         assert!(same && at == Bound::ZERO, "{a} * {b}, {call}: {expected:e}, {at}");
-        bound.check(&outputs(a, b, call).unwrap()).unwrap();
+        bound.check(&call.outputs(a, b).unwrap()).unwrap();
         for wrong in [0.0, 7.0, if want.is_nan() { f64::INFINITY } else { f64::NAN }] {
             assert!(bound.check(&[wrong]).is_err(), "{call}: {wrong} passes for {want}");
         }

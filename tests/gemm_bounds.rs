@@ -7,13 +7,12 @@ mod common;
 
 use common::gemm::{C, Call, Factor, Out, Words, ordinary};
 use common::scaling::Source;
-use half::{bf16, f16};
+use quarter::FormatId;
 use quarter::accuracy::bounds::{GemmBound, Operand, Sums};
 use quarter::accuracy::check::Report;
-use quarter::gemm::{Accumulation, Activation, gemm_nt};
+use quarter::gemm::{Accumulation, Activation};
 use quarter::mma::{UNITS, Unit};
 use quarter::recipe::{Pass, presets};
-use quarter::{Error, FormatId};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
@@ -164,52 +163,16 @@ fn show(title: &str, table: Mutex<Table>) -> Table {
     table
 }
 
-/// Outputs as the numbers that they stand for; those of a call that may be wrong.
-fn outputs(a: &Factor, b: &Factor, call: &Call) -> Result<Vec<f64>, Error> {
-    let shape = (a.shape().0, b.shape().0);
-    let got = call.run(shape, |out, options| gemm_nt(a.input(), b.input(), out, &options))?;
-    let number = |bits: u64| match call.out {
-        _ if bits == u64::MAX => f64::NAN,
-        Out::F64 => f64::from_bits(bits),
-        Out::F32 => f32::from_bits(bits as u32).into(),
-        Out::F16 => f16::from_bits(bits as u16).into(),
-        Out::Bf16 => bf16::from_bits(bits as u16).into(),
-        Out::Codes(format, _) => format.spec().decode_f64(bits),
-    };
-    Ok(got.bits.into_iter().map(number).collect())
-}
-
-/// The bound of a call.
-fn bound<'a>(a: Operand<'a>, b: Operand<'a>, call: &'a Call) -> GemmBound<'a> {
-    let mut bound = GemmBound::new(a, b, call.sums).unwrap();
-    if let Some(alpha) = call.alpha {
-        bound = bound.alpha(alpha);
-    }
-    if let C::Matrix(beta, c) = &call.c {
-        bound = bound.c(*beta, c.matrix()).unwrap();
-    }
-    if let Some(bias) = &call.bias {
-        bound = bound.bias(bias).unwrap();
-    }
-    bound = bound.activation(call.activation);
-    match call.out {
-        Out::F64 | Out::F32 => bound,
-        Out::F16 => bound.output(FormatId::F16.spec()),
-        Out::Bf16 => bound.output(FormatId::Bf16.spec()),
-        Out::Codes(format, scale) => bound.codes(format.spec(), scale),
-    }
-}
-
 /// Holds a product to both bounds, and gives the largest part of what is probable that a sum and its
 /// casts took.
 fn check(values: &[Factor; 2], factors: &[Factor; 2], call: &Call, found: &mut Found) -> f64 {
     let [a, b] = factors;
     let note = || format!("{a} * {b}, K = {}, {call}, unit {:?}", a.shape().1, call.sums.unit);
-    let got = outputs(a, b, call).unwrap_or_else(|error| panic!("{}: {error}", note()));
+    let got = call.outputs(a, b).unwrap_or_else(|error| panic!("{}: {error}", note()));
     let exact = factors.each_ref().map(|factor| Operand::exact(factor.input()).unwrap());
     let cast = [0, 1].map(|i| Operand::cast(values[i].matrix(), factors[i].input()).unwrap());
     let reports = [exact, cast].map(|[a, b]| {
-        let report = bound(a, b, call).check(&got);
+        let report = call.bound(a, b).check(&got);
         report.unwrap_or_else(|violation| panic!("{}: {violation}", note()))
     });
     found.note(&reports, call);
@@ -278,7 +241,7 @@ fn any_order_is_wider() {
     let mut most = 0.0_f64;
     for (casts, k) in CASTS.iter().zip(DEPTHS.iter().cycle()) {
         let [_, [a, b]] = operands(Spread::Stagnant, *k, *casts);
-        let got = outputs(&a, &b, &Call::new()).unwrap();
+        let got = Call::new().outputs(&a, &b).unwrap();
         let exact = [&a, &b].map(|factor| Operand::exact(factor.input()).unwrap());
         let [left, right] = exact;
         let report = GemmBound::new(left, right, Sums::F32).unwrap().check(&got);

@@ -1,6 +1,8 @@
 //! Matrix products: every path against the definition, with messages that diagnose. Operands are
-//! in `factor`, options and outputs in `call`, random ones in `draw`.
+//! in `factor`, options and outputs in `call`, their bounds in `bound`, random ones in `draw`.
 
+#[cfg(feature = "std")]
+mod bound;
 mod call;
 pub mod draw;
 mod factor;
