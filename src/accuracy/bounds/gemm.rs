@@ -200,7 +200,8 @@ impl<'a> GemmBound<'a> {
     /// use quarter::accuracy::bounds::{GemmBound, Operand, Sums};
     /// use quarter::gemm::Activation;
     /// use quarter::tensor::MatRef;
-    /// let [a, b] = [[1.5_f32, 0.5], [1.0, -1.0]].map(|x| Operand::exact(MatRef::new(&x, 1, 2).unwrap()));
+    /// let (x, y) = ([1.5_f32, 0.5], [1.0_f32, -1.0]);
+    /// let [a, b] = [&x, &y].map(|x| MatRef::new(x, 1, 2).and_then(Operand::exact));
     /// let bounds = GemmBound::new(a?, b?, Sums::F32)?.activation(Activation::Gelu);
     /// let (expected, bound) = bounds.at(0, 0);
     /// assert!((expected - 0.841_192).abs() < 1e-6 && bound.total() < 1e-6);
