@@ -390,9 +390,9 @@ fn an_accumulator_too_narrow() {
 /// Errors of no pattern, in two outputs or in many, have no name.
 #[test]
 fn chance_has_no_name() {
-    let mut named = Vec::new();
-    for seed in 0..200 {
-        let case = Case::new(512, ROWS, Distribution::Gaussian);
+    let (mut named, tried) = (Vec::new(), common::share(160));
+    for seed in 0..tried as u64 {
+        let case = Case::new(256, ROWS, Distribution::Gaussian);
         let bounds = case.bounds();
         let (expected, all) = bounds.all();
         let mut words = Words::new(seed);
@@ -408,5 +408,5 @@ fn chance_has_no_name() {
             named.push(format!("{seed}: {:?}", violation.symptoms()));
         }
     }
-    assert!(named.len() <= 4, "{} of 200: {named:#?}", named.len());
+    assert!(40 * named.len() <= tried + 39, "{} of {tried}: {named:#?}", named.len());
 }
