@@ -9,8 +9,8 @@ use crate::nn::{AdamWConfig, MomentType, WeightType};
 /// rounding to what its operands bring.
 ///
 /// With |x̂ − x| ≤ dx: a product is off by dx|y| + |x|dy + dx·dy, a sum by dx + dy, a quotient by
-/// (dx + |x/y|·dy) / (|y| − dy), a root by dx / 2√(x − dx) or √dx, by √(2dx) where x − dx is no number above 0; each rounding by 2^−24 of what is
-/// rounded, and 2^−150.
+/// (dx + |x/y|·dy) / (|y| − dy), a root by dx / 2√(x − dx) or √dx, by √(2dx) where x − dx is no number
+/// above 0; each rounding by 2^−24 of what is rounded, and 2^−150.
 ///
 /// ```
 /// use quarter::accuracy::bounds::Tracked;

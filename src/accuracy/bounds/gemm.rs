@@ -55,8 +55,8 @@ impl From<Accumulation> for Sums {
 /// | as [`gemm`](crate::gemm) says | (n−1)·u of each segment's Σ \|x̂\|\|ŷ\|, n·u where products are inexact, and S·u of the S segments' sums, (S−1)·u where they are not fused to it |
 /// | through a unit | [`unit_sum`](super::unit_sum) of each chain, and joins as above |
 ///
-/// [`chain`](super::chain) is why, and that each rounding is a factor of up to 1 + u. Each scale that meets a sum is one rounding of that sum, not of
-/// the magnitudes in it; powers of two round nothing but subnormals.
+/// [`chain`](super::chain) is why, and that each rounding is a factor of up to 1 + u. Each scale that
+/// meets a sum is one rounding of that sum, not of the magnitudes in it; powers of two round nothing but subnormals.
 ///
 /// Source: Higham, Accuracy and Stability of Numerical Algorithms, section 3.5; the rest is
 /// derived here.
@@ -271,9 +271,8 @@ impl<'a> GemmBound<'a> {
 
     /// What is expected of an output, and its bound: NaN or Inf and no bound but itself where codes,
     /// scales, C or bias make it that, or where it is beyond what an output of 16 bits can be. The
-    /// probable bound is A6 with λ: casts count by
-    /// the root of the sum of their squares, roundings to nearest by
-    /// [`probable_gamma`](super::probable_gamma).
+    /// probable bound is A6 with λ: casts count by the root of the sum of their squares, roundings to
+    /// nearest by [`probable_gamma`](super::probable_gamma).
     ///
     /// # Panics
     /// Beyond the last row or column.

@@ -137,10 +137,10 @@ macro_rules! assert_same_bits {
 /// [`check_quantized`]: crate::accuracy::check::check_quantized
 #[macro_export]
 macro_rules! assert_quantized {
-    ($source:expr, $cast:expr, $got:expr $(,)?) => {
-        match $crate::accuracy::check::check_quantized($source, $cast, $got) {
-            Ok(report) => report,
-            Err(violation) => panic!("{violation}"),
-        }
+    ($source:expr, $cast:expr, $got:expr $(, $($message:tt)*)?) => {
+        $crate::__report_or_panic!(
+            $crate::accuracy::check::check_quantized($source, $cast, $got),
+            $($($message)*)?
+        )
     };
 }

@@ -46,7 +46,7 @@ pub enum Symptom {
     },
     /// All results are this much times what they should be.
     Factor {
-        /// That of the element that is known best.
+        /// The middle one of those elements that are known best.
         factor: f64,
     },
     /// Each row is off by a factor of its own.

@@ -185,9 +185,7 @@ impl<'t> Caster<'t> {
         let symptom = Symptom::OtherMax { max };
         vec![self.source(symptom.clone(), saturate), self.source(symptom, pass)]
     }
-}
 
-impl<'t> Caster<'t> {
     /// Other formats of as many bits.
     fn formats(&self) -> impl Iterator<Item = Trial<'t>> + use<'t> {
         let (x, own, policy) = (self.x, self.format, self.policy);
