@@ -79,6 +79,9 @@ fn products_and_quantizations_are_held() -> Result<(), quarter::Error> {
     codes.dequantize_into(MatMut::new(&mut values, 2, 3)?)?;
     let bounds = Quantization::new(x, codes.view())?;
     assert_eq!(quarter::assert_product!(&bounds, &values).count, 6);
+    let other = "e4m3:tensor:te-current-pow2".parse()?;
+    let (text, _) = panics(|| quarter::assert_quantized!(x, &other, codes.view(), "case {}", 2));
+    assert!(text.starts_with("case 2\n") && text.contains("the scales are those of"), "{text}");
     values[4] += 1.0;
     let (text, _) = panics(|| quarter::assert_product!(&bounds, &values));
     assert!(text.starts_with("1 of 6"), "{text}");

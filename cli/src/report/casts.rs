@@ -59,7 +59,7 @@ pub struct Share {
 impl Share {
     /// Of all elements.
     pub fn of(&self, count: u64) -> f64 {
-        count as f64 / self.elements.max(1) as f64
+        share(count, self.elements)
     }
 
     pub fn cast(&self) -> String {
@@ -67,9 +67,19 @@ impl Share {
     }
 
     fn cell(&self) -> String {
-        let [saturated, flushed] = [self.saturated, self.flushed].map(|n| percent(self.of(n)));
-        format!("{saturated} / {flushed}")
+        both(self.elements, [self.saturated, self.flushed])
     }
+}
+
+/// A share of all elements.
+pub fn share(count: u64, elements: u64) -> f64 {
+    count as f64 / elements.max(1) as f64
+}
+
+/// What saturates / what is flushed, as shares.
+pub fn both(elements: u64, counts: [u64; 2]) -> String {
+    let [saturated, flushed] = counts.map(|count| percent(share(count, elements)));
+    format!("{saturated} / {flushed}")
 }
 
 /// Casts of a recipe, each once, and how its histories are kept; none of casts without.

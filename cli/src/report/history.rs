@@ -1,6 +1,6 @@
 //! What delayed scaling saturates: a tensor larger than all that its history saw.
 
-use super::casts::{of_recipe, percent};
+use super::casts::{both, of_recipe, percent, share};
 use super::table::{Table, merged};
 use super::{Plan, drawn_from, hyphens};
 use quarter::scale::{AmaxAlgo, AmaxHistory, HistoryConfig};
@@ -48,7 +48,7 @@ pub struct Kept {
 impl Kept {
     /// Of all elements.
     pub fn of(&self, count: u64) -> f64 {
-        count as f64 / self.elements.max(1) as f64
+        share(count, self.elements)
     }
 
     pub fn name(&self) -> String {
@@ -60,8 +60,7 @@ impl Kept {
     }
 
     pub fn share_cell(&self) -> String {
-        let [saturated, flushed] = [self.saturated, self.flushed].map(|n| percent(self.of(n)));
-        format!("{saturated} / {flushed}")
+        both(self.elements, [self.saturated, self.flushed])
     }
 }
 

@@ -234,7 +234,7 @@ fn definitions(plan: &Plan) -> Table {
 const fn meaning(distribution: Distribution) -> &'static str {
     match distribution {
         Distribution::Gaussian => "standard normal",
-        Distribution::Uniform => "uniform in [-1, 1)",
+        Distribution::Uniform => "uniform in [-1, 1], rounded to f32",
         Distribution::FifthPower => "z |z|^4 of a standard normal z: a tail over many binades",
         Distribution::LogNormal => "2^(3z) of a standard normal z, linear within a binade",
         Distribution::StudentT => "Student's t with two degrees of freedom: no variance",
